@@ -1,0 +1,69 @@
+//! The things a test wants a container process to *do*.
+
+use std::io::Write;
+
+/// Does `verb`; the exit status.
+pub fn act(verb: &str, args: &[&str]) -> i32 {
+    match (verb, args) {
+        ("exit", [n]) => n.parse().unwrap_or(99),
+        ("sleep", rest) => sleep(rest.first().and_then(|s| s.parse().ok()).unwrap_or(600)),
+        ("signal-self", [n]) => signal_self(n.parse().unwrap_or(0)),
+        ("write-file", [path, text]) => status(std::fs::write(path, text)),
+        ("trap", [signal]) => trap(signal.parse().unwrap_or(libc::SIGTERM)),
+        ("spawn-sleeper", rest) => spawn_sleeper(rest.first().copied()),
+        ("open-write", [path]) => status(std::fs::OpenOptions::new().write(true).open(path).map(drop)),
+        ("echo", words) => {
+            println!("{}", words.join(" "));
+            0
+        }
+        _ => {
+            eprintln!("probe: unknown: {verb} {args:?}");
+            98
+        }
+    }
+}
+
+/// 0, or the errno of the failure (so that a test sees which).
+fn status(result: std::io::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(e) => e.raw_os_error().unwrap_or(97),
+    }
+}
+
+fn sleep(seconds: u64) -> i32 {
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    std::thread::sleep(std::time::Duration::from_secs(seconds));
+    0
+}
+
+fn signal_self(signal: i32) -> i32 {
+    let _ = crate::sys::kill_self(signal);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    96
+}
+
+/// Blocks the signal, says so, waits for it, and names it. A pid namespace's init would not die of it anyway.
+fn trap(signal: i32) -> i32 {
+    let Some(set) = crate::sys::block(signal) else { return 95 };
+    println!("ready");
+    let _ = std::io::stdout().flush();
+    let got = crate::sys::wait_for(&set);
+    println!("got {got}");
+    i32::from(got != signal)
+}
+
+/// Leaves a child behind that sleeps, in the same cgroup, then ends (or waits, with `stay`).
+fn spawn_sleeper(stay: Option<&str>) -> i32 {
+    let child =
+        std::process::Command::new("/proc/self/exe").args(["sleep", "600"]).stdout(std::process::Stdio::null()).spawn();
+    match (child, stay) {
+        (Err(e), _) => e.raw_os_error().unwrap_or(94),
+        (Ok(_), Some(_)) => sleep(600),
+        (Ok(child), None) => {
+            println!("{}", child.id());
+            0
+        }
+    }
+}

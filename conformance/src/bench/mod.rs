@@ -1,0 +1,68 @@
+//! The benchmark: ours against every runtime that is found, and against the kernel's floor.
+//!
+//! All runtimes take turns in every round, so that noise of the machine hits all of them alike: compare
+//! ratios within one table, never milliseconds of two runs. Everything happens in a mount namespace of its
+//! own with a plain cgroup2 view (crun refuses hybrid hosts) and leaves nothing behind.
+
+mod bundle;
+mod filter;
+mod host;
+mod measure;
+mod option;
+mod peer;
+mod program;
+mod report;
+mod result;
+mod trace;
+mod verb;
+
+use std::io::Write;
+
+use option::Options;
+
+/// Why the benchmark cannot go on, in one line.
+type Result<T> = std::result::Result<T, String>;
+
+/// Runs the benchmark with the arguments after its name; returns the exit status of the process.
+pub fn main(args: &[String]) -> i32 {
+    let done = Options::parse(args).and_then(|options| match options.help {
+        true => {
+            say(option::HELP);
+            Ok(0)
+        }
+        false if host::is_inside() => inside(&options).map(|()| 0),
+        false => host::enter(),
+    });
+    done.unwrap_or_else(|error| {
+        note(&format!("bench: {error}"));
+        1
+    })
+}
+
+/// The benchmark proper, in its own mount namespace.
+fn inside(options: &Options) -> Result<()> {
+    let programs = program::build()?;
+    let peers = peer::find(options, &programs)?;
+    let host = host::prepare()?;
+    bundle::write(&host.path().join(verb::FULL), true)?;
+    bundle::write(&host.path().join(verb::NO_RULES), false)?;
+    let mut bench = verb::Bench::new(options, &programs, &peers, host.path());
+    let table = bench.run();
+    host.leave();
+    say(&report::markdown(&peers, &table, bench.notes(), options));
+    if let Some(path) = &options.json {
+        let text = report::json(&peers, &table, options).to_string();
+        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A line of the result.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line of progress.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

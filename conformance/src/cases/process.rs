@@ -1,0 +1,137 @@
+//! process: arguments, environment, working directory, umask, descriptors, signals, how failures to start are told.
+
+use crate::cases;
+use crate::test::{Outcome, Test};
+use crate::{check, check_eq};
+use serde_json::json;
+
+cases!["process":
+    exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged, env_gets_home_and_keeps_order,
+    env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
+    signal_masks_are_clean, hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1, looked_up_in_the_containers_path,
+];
+
+fn exit_code_is_the_programs(t: &Test) -> Outcome {
+    let output = t.run(&t.bundle()?.probe(&["exit", "43"]))?;
+    check_eq!(output.code, 43, "exit status of run");
+    check!(output.stderr.is_empty(), "nothing went wrong, yet stderr has {}", output.stderr);
+    Ok(())
+}
+
+fn killed_by_signal_is_128_plus_n(t: &Test) -> Outcome {
+    // In the host's pid namespace: as pid 1 of its own the probe would survive its own signal.
+    let mut bundle = t.bundle()?.probe(&["signal-self", "15"]);
+    bundle.drop_namespace("pid");
+    check_eq!(t.run(&bundle)?.code, 143, "exit status of run");
+    Ok(())
+}
+
+fn arguments_arrive_unchanged(t: &Test) -> Outcome {
+    let args = json!(["/probe", "report", "", " a b ", "ä\n\t\"'\\", "--root", "-"]);
+    let report = t.report(&t.bundle()?.with("/process/args", args.clone()))?;
+    check_eq!(report.at("/args"), &args, "argv");
+    Ok(())
+}
+
+fn env_gets_home_and_keeps_order(t: &Test) -> Outcome {
+    let bundle = t
+        .bundle()?
+        .with("/process/env", json!(["B=1", format!("{}={}", crate::leak::MARKER, t.id), "A=2", "C=", "D=x=y"]));
+    let report = t.report(&bundle)?;
+    check_eq!(report.env("HOME"), (Some("/root"), 1), "HOME from the container's passwd");
+    let names: Vec<&str> = report
+        .at("/env")
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| v.as_str())
+        .filter(|e| !e.starts_with("HOME") && !e.starts_with("CONF"))
+        .collect();
+    check_eq!(names, ["B=1", "A=2", "C=", "D=x=y"], "environment");
+    Ok(())
+}
+
+fn env_home_empty_counts_as_unset(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    bundle.set("/process/env/-", json!("HOME="));
+    let report = t.report(&bundle)?;
+    check_eq!(report.env("HOME"), (Some("/root"), 1), "HOME");
+    let report = t.report(&bundle.with("/process/user/uid", json!(4711)))?;
+    check_eq!(report.env("HOME"), (Some("/"), 1), "HOME of a uid that passwd does not know");
+    Ok(())
+}
+
+fn cwd_is_used(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?.with("/process/cwd", json!("/tmp")))?;
+    check_eq!(report.at("/cwd"), &json!("/tmp"), "cwd");
+    Ok(())
+}
+
+fn cwd_is_made(t: &Test) -> Outcome {
+    let bundle = t.bundle()?.with("/process/cwd", json!("/new/er/dir")).with("/root/readonly", json!(false));
+    let report = t.report_paths(bundle, &["/new/er"])?;
+    check_eq!(report.at("/cwd"), &json!("/new/er/dir"), "cwd");
+    check_eq!(report.path("/new/er")["mode"], "755", "mode of the made directory");
+    Ok(())
+}
+
+fn umask_default_is_0022(t: &Test) -> Outcome {
+    check_eq!(t.report(&t.bundle()?)?.status("Umask"), "0022", "umask");
+    Ok(())
+}
+
+fn umask_is_applied(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?.with("/process/user/umask", json!(0o027)))?;
+    check_eq!(report.status("Umask"), "0027", "umask");
+    Ok(())
+}
+
+fn only_stdio_is_open(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    check_eq!(report.descriptors(), [0, 1, 2], "open descriptors {}", report.at("/fds"));
+    Ok(())
+}
+
+/// glibc's posix_spawn, which starts the runtime, ignores its two internal signals (32 and 33) in the child.
+const SPAWNED: u64 = 0x1_8000_0000;
+
+fn signal_masks_are_clean(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    for mask in ["SigBlk", "SigIgn", "SigPnd", "SigCgt"] {
+        let bits = u64::from_str_radix(report.status(mask), 16).unwrap_or(u64::MAX) & !SPAWNED;
+        check_eq!(bits, 0, "{mask} {:#x}", bits);
+    }
+    Ok(())
+}
+
+/// ROB-62: what the caller ignores or blocks is not the container's business.
+fn hostile_signal_masks_are_reset(t: &Test) -> Outcome {
+    let bundle = t.bundle()?;
+    bundle.save()?;
+    let before = ["env", "--ignore-signal=TERM,PIPE,CHLD", "--block-signal=USR1"];
+    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
+    let output = t.finish(t.command(&before, &args))?;
+    check_eq!(output.code, 0, "run: {}", output.stderr);
+    let report = crate::report::Report::parse(&output.stdout)?;
+    for mask in ["SigBlk", "SigIgn"] {
+        check_eq!(report.status(mask), "0000000000000000", "{mask}");
+    }
+    Ok(())
+}
+
+fn is_a_session_leader_and_pid_1(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    check_eq!(report.at("/ids/pid"), &json!(1), "pid");
+    check_eq!(report.at("/ids/sid"), &json!(1), "session");
+    check_eq!(report.at("/ids/pgid"), &json!(1), "process group");
+    check_eq!(report.at("/ids/ppid"), &json!(0), "parent");
+    Ok(())
+}
+
+fn looked_up_in_the_containers_path(t: &Test) -> Outcome {
+    let bundle = t.bundle()?;
+    std::fs::rename(bundle.rootfs().join("probe"), bundle.rootfs().join("bin/inner-probe"))?;
+    let report = t.report(&bundle.with("/process/args", json!(["inner-probe", "report"])))?;
+    check_eq!(report.at("/args/0"), &json!("inner-probe"), "argv[0]");
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! One run of one case with one runtime: its names, its folder, and the verbs as short helpers.
+
+use crate::bundle::Bundle;
+use crate::command::{self, Output, Running};
+use crate::leak;
+use crate::report::Report;
+use crate::runtime::Runtime;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long one runtime call may take. Generous: the machine is shared, and a hang is what it is for.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a case did not pass.
+#[derive(Debug)]
+pub enum Failure {
+    /// Does not apply here, with the reason.
+    Skip(String),
+    Fail(String),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Fail(text)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        Self::Fail(text.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        Self::Fail(format!("the test itself: {e}"))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(e: serde_json::Error) -> Self {
+        Self::Fail(format!("not JSON: {e}"))
+    }
+}
+
+impl From<nix::Error> for Failure {
+    fn from(e: nix::Error) -> Self {
+        Self::Fail(format!("the test itself: {e}"))
+    }
+}
+
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Fails the case unless the condition holds.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr, $($what:tt)+) => {
+        if !$condition {
+            return Err($crate::test::Failure::Fail(format!($($what)+)));
+        }
+    };
+}
+
+/// Fails the case unless both are equal.
+#[macro_export]
+macro_rules! check_eq {
+    ($is:expr, $wanted:expr, $($what:tt)+) => {
+        match (&$is, &$wanted) {
+            (is, wanted) => {
+                if *is != *wanted {
+                    let what = format!($($what)+);
+                    return Err($crate::test::Failure::Fail(format!("{what}: is {is:?}, wanted {wanted:?}")));
+                }
+            }
+        }
+    };
+}
+
+/// Ends the case as not applicable.
+pub fn skip<T>(reason: &str) -> Outcome<T> {
+    Err(Failure::Skip(reason.into()))
+}
+
+#[derive(Debug)]
+pub struct Test {
+    pub runtime: Runtime,
+    /// Unique on the host: container id, cgroup name and process marker.
+    pub id: String,
+    pub folder: PathBuf,
+    /// The runtime's `--root`.
+    pub state: PathBuf,
+    /// `--all`: every point instead of a sample.
+    pub all: bool,
+    transcript: RefCell<Vec<String>>,
+}
+
+impl Test {
+    pub fn new(runtime: &Runtime, id: String, folder: PathBuf, all: bool) -> std::io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let state = folder.join("state");
+        Ok(Self { runtime: runtime.clone(), id, folder, state, all, transcript: RefCell::new(Vec::new()) })
+    }
+
+    pub fn bundle(&self) -> Outcome<Bundle> {
+        let mut bundle = Bundle::new(&self.folder.join("bundle"), &self.id)?;
+        if self.runtime.v2_view {
+            // crun raises RLIMIT_MEMLOCK for its eBPF program, which root may not do on every test machine.
+            bundle.remove("/linux/resources");
+        }
+        Ok(bundle)
+    }
+
+    /// Another bundle, for a second container of the same case.
+    pub fn bundle_named(&self, name: &str) -> Outcome<Bundle> {
+        Ok(Bundle::new(&self.folder.join(name), &format!("{}{name}", self.id))?
+            .with("/linux/cgroupsPath", format!("/{}{name}", self.id).into()))
+    }
+
+    /// The runtime with `--root`, marked as this test's, in front of which `before` is put (strace and the like).
+    pub fn command(&self, before: &[&str], args: &[&str]) -> Command {
+        let mut command = self.runtime.command(before);
+        command.arg("--root").arg(&self.state).args(args);
+        command.env(leak::MARKER, &self.id);
+        command.env_remove("XDG_RUNTIME_DIR").env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
+        command
+    }
+
+    /// Starts without waiting.
+    pub fn spawn(&self, command: Command, stdin: Option<File>) -> Outcome<Running> {
+        // The wrapper in front of the runtime is always the same; from its path on it is worth reading.
+        let words: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        let from = words.iter().position(|w| Path::new(w) == self.runtime.path).map_or(0, |n| n + 1);
+        if let Some(word) = dangerous(&words[from..]) {
+            return Err(Failure::Fail(format!("refused to start {}: {word:?} as an id could destroy this host", self.runtime.name)));
+        }
+        self.transcript.borrow_mut().push(format!("$ {} {}", self.runtime.name, words[from..].join(" ")));
+        Ok(command::start(command, &self.folder, stdin)?)
+    }
+
+    pub fn wait(&self, running: Running) -> Outcome<Output> {
+        let output = running.wait(LIMIT)?;
+        let mut transcript = self.transcript.borrow_mut();
+        transcript.push(format!("  exit {} after {:?}", output.code, output.took));
+        let head = |s: &str| s.chars().take(600).collect::<String>();
+        transcript.extend(
+            [("out", &output.stdout), ("err", &output.stderr)]
+                .iter()
+                .filter(|p| !p.1.is_empty())
+                .map(|(n, t)| format!("  {n}: {}", head(t))),
+        );
+        check!(!output.timed_out, "timed out after {:?}", output.took);
+        check!(!output.crashed(), "the runtime crashed (exit {}): {}", output.code, output.stderr);
+        Ok(output)
+    }
+
+    /// Any command, waited for.
+    pub fn finish(&self, command: Command) -> Outcome<Output> {
+        let running = self.spawn(command, None)?;
+        self.wait(running)
+    }
+
+    /// The runtime with these arguments.
+    pub fn rt(&self, args: &[&str]) -> Outcome<Output> {
+        self.finish(self.command(&[], args))
+    }
+
+    /// As [`Test::rt`], and it must exit with 0.
+    pub fn ok(&self, args: &[&str]) -> Outcome<Output> {
+        let output = self.rt(args)?;
+        check!(output.code == 0, "{args:?}: exit {}: {}", output.code, output.stderr.trim());
+        Ok(output)
+    }
+
+    /// As [`Test::rt`], and it must exit with 1 and name `text` (any case).
+    pub fn fails(&self, args: &[&str], text: &str) -> Outcome<Output> {
+        let output = self.rt(args)?;
+        check!(output.code == 1, "{args:?}: exit {}, wanted 1: {}", output.code, output.stderr.trim());
+        let said = output.stderr.to_lowercase();
+        check!(said.contains(&text.to_lowercase()), "{args:?}: error does not say {text:?}: {}", output.stderr.trim());
+        Ok(output)
+    }
+
+    /// `run` in the foreground.
+    pub fn run(&self, bundle: &Bundle) -> Outcome<Output> {
+        bundle.save()?;
+        self.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &self.id])
+    }
+
+    /// `run` that must succeed; what the container printed.
+    pub fn run_ok(&self, bundle: &Bundle) -> Outcome<String> {
+        let output = self.run(bundle)?;
+        check!(output.code == 0, "run: exit {}: {}", output.code, output.stderr.trim());
+        Ok(output.stdout)
+    }
+
+    /// `run` that must fail before the container's program starts; the error text.
+    pub fn run_refused(&self, bundle: &Bundle, text: &str) -> Outcome<String> {
+        let output = self.run(bundle)?;
+        check!(
+            output.code == 1,
+            "run: exit {}, wanted 1; out: {}",
+            output.code,
+            output.stdout.chars().take(200).collect::<String>()
+        );
+        check!(output.stdout.is_empty(), "something ran: {:?}", output.stdout.chars().take(200).collect::<String>());
+        let said = output.stderr.to_lowercase();
+        check!(said.contains(&text.to_lowercase()), "error does not say {text:?}: {}", output.stderr.trim());
+        Ok(output.stderr)
+    }
+
+    /// Runs the probe and parses its report.
+    pub fn report(&self, bundle: &Bundle) -> Outcome<Report> {
+        Ok(Report::parse(&self.run_ok(bundle)?)?)
+    }
+
+    /// Runs the probe, which also looks at these paths.
+    pub fn report_paths(&self, bundle: Bundle, paths: &[&str]) -> Outcome<Report> {
+        let mut words = vec!["report"];
+        words.extend(paths.iter().flat_map(|p| ["--path", *p]));
+        self.report(&bundle.probe(&words))
+    }
+
+    pub fn create(&self, bundle: &Bundle) -> Outcome<Running> {
+        bundle.save()?;
+        let args = ["create", "--bundle", &bundle.path.to_string_lossy(), &self.id];
+        let running = self.spawn(self.command(&[], &args), None)?;
+        Ok(running)
+    }
+
+    /// `create` that must succeed.
+    pub fn create_ok(&self, bundle: &Bundle) -> Outcome<Output> {
+        let running = self.create(bundle)?;
+        let output = self.wait(running)?;
+        check!(output.code == 0, "create: exit {}: {}", output.code, output.stderr.trim());
+        Ok(output)
+    }
+
+    /// The state document.
+    pub fn state(&self) -> Outcome<Value> {
+        Ok(serde_json::from_str(&self.ok(&["state", &self.id])?.stdout)?)
+    }
+
+    /// Waits until the status is `wanted`.
+    pub fn wait_status(&self, wanted: &str) -> Outcome<Value> {
+        let start = Instant::now();
+        loop {
+            let state = self.state()?;
+            if state["status"] == wanted {
+                return Ok(state);
+            }
+            check!(start.elapsed() < Duration::from_secs(5), "status stays {}, wanted {wanted}", state["status"]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Creates and starts `probe sleep`; the container's host pid.
+    pub fn sleeper(&self, bundle: Bundle) -> Outcome<i32> {
+        self.create_ok(&bundle.probe(&["sleep", "600"]))?;
+        self.ok(&["start", &self.id])?;
+        let pid = self.wait_status("running")?["pid"].as_i64().unwrap_or(0);
+        check!(pid > 1, "no pid in the state");
+        Ok(pid as i32)
+    }
+
+    /// `delete --force`, which must succeed.
+    pub fn delete(&self) -> Outcome<Output> {
+        self.ok(&["delete", "--force", &self.id])
+    }
+
+    /// Waits until a file exists (or a condition on it holds).
+    pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
+        let start = Instant::now();
+        while !condition() {
+            check!(start.elapsed() < Duration::from_secs(5), "waited 5 s for: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// A cgroup v1 or v2 file of the test's container.
+    pub fn cgroup_file(&self, controller: &str, file: &str) -> Option<String> {
+        let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
+        fs::read_to_string(path).ok().map(|s| s.trim().into())
+    }
+
+    pub fn transcript(&self) -> String {
+        self.transcript.borrow().join("\n")
+    }
+}
+
+/// A word that a runtime which does not check ids would take as a way out of its state directory. crun 1.8.1 deleted
+/// the host's root when a test of ours gave it `delete /`: such ids may only be tried in a disposable guest.
+fn dangerous(words: &[String]) -> Option<&String> {
+    let deletes = words.iter().any(|word| word == "delete");
+    let verb = words.iter().position(|word| !word.starts_with("--") && !word.contains('/')).map_or(0, |at| at + 1);
+    words.iter().skip(verb).find(|word| {
+        let climbs = word.split('/').any(|part| part == "..");
+        climbs || matches!(word.as_str(), "" | "/" | ".") || (deletes && word.contains('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dangerous;
+
+    #[test]
+    fn hostile_ids_reach_no_runtime() {
+        let refused = |line: &str| dangerous(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).is_some();
+        for id in ["/", ".", "..", "../x", "a/b", "/etc"] {
+            assert!(refused(&format!("--root /tmp/state delete {id}")), "{id}");
+            assert!(refused(&format!("--root /tmp/state delete --force {id}")), "{id}");
+        }
+        assert!(refused("--root /tmp/state run .."));
+        assert!(!refused("--root /tmp/state delete --force cf1-2x"));
+        assert!(!refused("--root /tmp/state create --bundle /tmp/bundle cf1-2x"));
+    }
+}

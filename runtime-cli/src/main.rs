@@ -1,0 +1,251 @@
+//! `runtime`: the command line of the library runtime-core, compatible with runc's.
+//!
+//! One run is one straight line: global flags, log, verb, one result or one error.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::panic))]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod args;
+mod argv;
+mod launch;
+mod log;
+mod print;
+mod relay;
+mod root;
+mod run;
+mod spec;
+mod sys;
+mod table;
+mod terminal;
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind as IoErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use runtime_core::{ErrorKind, Options, Runtime};
+
+use argv::{Misuse, Parsed};
+use launch::Launch;
+use log::Logger;
+use print::ListFormat;
+use run::Manner;
+
+const FAILURE: i32 = 1;
+/// What runc's argument parser exits with for a command it does not know.
+const UNKNOWN_COMMAND: i32 = 3;
+
+/// Runs the command line `argv` (with the program's name) and returns the exit status.
+fn main(argv: Vec<OsString>) -> i32 {
+    let mut argv = argv.into_iter();
+    let program = argv.next().unwrap_or_else(|| args::NAME.into());
+    let (global, mut words) = match argv::split(args::global(), argv.collect()) {
+        Ok((Parsed::Matches(global), words)) => (global, words.into_iter()),
+        Ok((Parsed::Help, _)) => return help(None, &Logger::default()),
+        Err(misuse) => {
+            let (Misuse::Flag(message) | Misuse::Count(message)) = misuse;
+            print::help(&format!("Incorrect Usage. {message}\n\n{}", args::tree().render_long_help()));
+            return fail(&Logger::default(), &message);
+        }
+    };
+    if flag(&global, "version") {
+        return finish(print::version().map(|()| 0), &Logger::default());
+    }
+    let verb = match words.next() {
+        None => return help(None, &Logger::default()),
+        Some(word) => word.to_string_lossy().into_owned(),
+    };
+    if verb == "help" || verb == "h" {
+        return help(words.next(), &Logger::default());
+    }
+    let parsed = args::verb(&verb).map(|definition| argv::parse(definition, words.collect()));
+    if let Some(Ok(Parsed::Help)) = parsed {
+        return help(Some(verb.into()), &Logger::default());
+    }
+    let log = match logger(&global) {
+        Ok(log) => Arc::new(log),
+        Err(message) => return fail(&Logger::default(), &message),
+    };
+    match parsed {
+        None => help(Some(verb.into()), &log),
+        Some(Err(misuse)) => misused(&program, &verb, misuse, &log),
+        Some(Ok(Parsed::Help)) => 0,
+        Some(Ok(Parsed::Matches(matches))) => finish(act(&verb, &global, &matches, &log), &log),
+    }
+}
+
+fn finish(outcome: Result<i32, String>, log: &Logger) -> i32 {
+    outcome.unwrap_or_else(|message| fail(log, &message))
+}
+
+fn fail(log: &Logger, message: &str) -> i32 {
+    log.fail(message);
+    FAILURE
+}
+
+/// Prints help: for everything, or for one verb.
+fn help(topic: Option<OsString>, log: &Logger) -> i32 {
+    let Some(topic) = topic else {
+        print::help(&args::tree().render_long_help().to_string());
+        return 0;
+    };
+    let topic = topic.to_string_lossy();
+    match verb_help(&topic) {
+        Some(text) => print::help(&text),
+        None => {
+            log.fail(&format!("No help topic for '{topic}'"));
+            return UNKNOWN_COMMAND;
+        }
+    }
+    0
+}
+
+fn verb_help(verb: &str) -> Option<String> {
+    let mut tree = args::tree();
+    tree.build();
+    tree.find_subcommand_mut(verb).map(|verb| verb.render_long_help().to_string())
+}
+
+fn misused(program: &OsStr, verb: &str, misuse: Misuse, log: &Logger) -> i32 {
+    let text = verb_help(verb).unwrap_or_default();
+    let message = match misuse {
+        Misuse::Flag(message) => {
+            print::help(&format!("Incorrect Usage: {message}\n\n{text}"));
+            message
+        }
+        Misuse::Count(rule) => {
+            print::help(&format!("Incorrect Usage.\n\n{text}"));
+            format!("{}: \"{verb}\" requires {rule} argument(s)", program.to_string_lossy())
+        }
+    };
+    fail(log, &message)
+}
+
+fn logger(global: &ArgMatches) -> Result<Logger, String> {
+    let mut log = Logger::new(&text(global, "log-format"), flag(global, "debug"))?;
+    // Before anything else: relative to the directory we were started in, and there for every error that follows.
+    if let Some(path) = os(global, "log").filter(|path| !path.is_empty()) {
+        log.open(path.as_ref())?;
+    }
+    Ok(log)
+}
+
+fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>) -> Result<i32, String> {
+    if verb == "spec" {
+        return spec::write(&launch::bundle(matches)?, flag(matches, "rootless")).map(|()| 0);
+    }
+    let root = root::find(os(global, "root"))?;
+    let mut options = Options::new(root.path);
+    options.systemd_cgroup = flag(global, "systemd-cgroup");
+    options.rootless = rootless(&text(global, "rootless"))?;
+    let sink = Arc::clone(log);
+    options.log = Some(Arc::new(move |level, message| sink.log(level.into(), message)));
+    let runtime = Runtime::new(options);
+    let id = text(matches, "container-id");
+    let container = || runtime.container(&id).map_err(|error| error.to_string());
+    match verb {
+        "create" => create(&runtime, matches)?,
+        "run" => return run(&runtime, matches, log),
+        "start" => container()?.start().map_err(|error| error.to_string())?,
+        "state" => print::state(&container()?.state().map_err(|error| error.to_string())?)?,
+        "kill" => kill(&runtime, &id, matches)?,
+        "delete" => runtime.delete(&id, flag(matches, "force")).map_err(|error| error.to_string())?,
+        _ => list(&runtime, matches, root.explicit)?,
+    }
+    Ok(0)
+}
+
+fn create(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
+    let create = || {
+        let launch = Launch::new(matches)?;
+        runtime.create(&launch.detached()).map_err(|error| error.to_string())
+    };
+    create().map(drop).map_err(|message| format!("{} create failed: {message}", args::NAME))
+}
+
+fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, String> {
+    let run = || {
+        let launch = Launch::new(matches)?;
+        if flag(matches, "detach") {
+            return runtime.run(&launch.detached()).map(|_| 0).map_err(|error| error.to_string());
+        }
+        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper") };
+        run::foreground(runtime, &launch, manner, log)
+    };
+    run().map_err(|message| format!("{} run failed: {message}", args::NAME))
+}
+
+fn kill(runtime: &Runtime, id: &str, matches: &ArgMatches) -> Result<(), String> {
+    // In this order: engines probe for "container does not exist", whatever the signal.
+    let container = runtime.container(id).map_err(|error| error.to_string())?;
+    let name = os(matches, "signal").map_or_else(|| "SIGTERM".into(), OsStr::to_string_lossy);
+    let signal = runtime_core::parse_signal(&name).ok_or_else(|| format!("unknown signal {name:?}"))?;
+    match container.kill(signal) {
+        // The one effect `--all` has left in runc.
+        Err(error) if error.kind() == ErrorKind::WrongState && flag(matches, "all") => Ok(()),
+        outcome => outcome.map_err(|error| error.to_string()),
+    }
+}
+
+fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), String> {
+    let format = match text(matches, "format").as_str() {
+        _ if flag(matches, "quiet") => ListFormat::Quiet,
+        "table" => ListFormat::Table,
+        "json" => ListFormat::Json,
+        _ => return Err("invalid format option".to_owned()),
+    };
+    let mut states = Vec::new();
+    let mut owners = print::Owners::default();
+    match std::fs::symlink_metadata(runtime.root()) {
+        // A root nobody made holds nothing; one that was named is a mistake.
+        Err(error) if error.kind() == IoErrorKind::NotFound && !explicit => return print::list(&[], format),
+        Err(error) => {
+            let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+            return Err(format!("open {}: {cause}", runtime.root().display()));
+        }
+        Ok(_) => {}
+    }
+    for entry in runtime.list().map_err(|error| error.to_string())? {
+        match entry.and_then(|container| container.state()) {
+            Ok(mut state) => {
+                if format != ListFormat::Quiet {
+                    state.owner = owners.of(&runtime.root().join(&state.id));
+                }
+                states.push(state);
+            }
+            Err(error) => print::error_line(&error.to_string()),
+        }
+    }
+    print::list(&states, format)
+}
+
+/// `--rootless`: whether lacking rights on cgroups is forgiven; `None`: decided by the library.
+fn rootless(value: &str) -> Result<Option<bool>, String> {
+    match value {
+        "" | "auto" => Ok(None),
+        "true" | "1" => Ok(Some(true)),
+        "false" | "0" => Ok(Some(false)),
+        _ => Err(format!("invalid --rootless value {value:?}: must be true, false or auto")),
+    }
+}
+
+/// Value of `name`; absent and unknown are the same here, so that a slip in this file is no crash of the program.
+fn os<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a OsStr> {
+    matches.try_get_one::<OsString>(name).ok().flatten().map(OsString::as_os_str)
+}
+
+/// Value of `name` as text. What is not text becomes no valid id, signal or format, and is refused as such.
+fn text(matches: &ArgMatches, name: &str) -> String {
+    os(matches, name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn flag(matches: &ArgMatches, name: &str) -> bool {
+    matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false)
+}
+
+/// A path given as `name`, made absolute; an empty one is none, as in runc.
+fn path(matches: &ArgMatches, name: &str) -> Result<Option<PathBuf>, String> {
+    os(matches, name).filter(|path| !path.is_empty()).map(|path| root::absolute(path.as_ref())).transpose()
+}

@@ -1,0 +1,147 @@
+//! What verbs write: bytes to standard output and error, the version, the state and the list of containers.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use runtime_core::state::State;
+
+use crate::sys;
+use crate::table::Table;
+
+/// Writes all of `bytes` to standard stream `number`, in as few writes as it takes.
+pub fn write_all(number: u8, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(sys::stream(number), bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait_writable(number)?,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// A pipe of the caller may be non-blocking.
+fn wait_writable(number: u8) -> Result<(), Errno> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    match poll(&mut [PollFd::new(sys::stream(number), PollFlags::POLLOUT)], PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Writes a verb's result to standard output. A reader must not take half of it for the whole.
+pub fn result(text: &str) -> Result<(), String> {
+    write_all(1, text.as_bytes())
+        .map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
+}
+
+/// Writes help to standard output, best effort.
+pub fn help(text: &str) {
+    let _ = write_all(1, text.as_bytes());
+}
+
+/// Writes a plain line to standard error, best effort.
+pub fn error_line(message: &str) {
+    let _ = write_all(2, format!("{message}\n").as_bytes());
+}
+
+/// `--version`. go-runc wants the first line to start with `runc version `, and reads `commit:` and `spec:`, as does
+/// moby; the number is that of the runc whose command line this is. Our own follows.
+pub fn version() -> Result<(), String> {
+    let own = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("RUNTIME_COMMIT").filter(|commit| !commit.is_empty());
+    let commit = commit.map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
+    result(&format!("runc version 1.5.1\n{commit}runtime: {own}\nspec: 1.3.0\n"))
+}
+
+/// `state`: indented by two, and no newline at the end, as runc has it.
+pub fn state(state: &State) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(state).map_err(|error| error.to_string())?;
+    result(&text)
+}
+
+/// How `list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// One array on one line.
+    Json,
+    /// Ids only.
+    Quiet,
+}
+
+/// `list`.
+pub fn list(states: &[State], format: ListFormat) -> Result<(), String> {
+    match format {
+        ListFormat::Quiet => result(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>()),
+        // Go writes a slice nothing was put into as null, and callers know it.
+        ListFormat::Json if states.is_empty() => result("null\n"),
+        ListFormat::Json => {
+            let text = serde_json::to_string(states).map_err(|error| error.to_string())?;
+            result(&(text + "\n"))
+        }
+        ListFormat::Table => result(&rows(states).to_string()),
+    }
+}
+
+fn rows(states: &[State]) -> Table<6> {
+    let mut table = Table::new(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned));
+    for state in states {
+        let status = serde_json::to_value(state.status).unwrap_or_default();
+        table.push([
+            state.id.clone(),
+            state.pid.unwrap_or(0).to_string(),
+            status.as_str().unwrap_or_default().to_owned(),
+            state.bundle.clone(),
+            state.created.clone(),
+            state.owner.clone(),
+        ]);
+    }
+    table
+}
+
+/// Names of the owners of state directories, from /etc/passwd alone: a static binary has no NSS.
+#[derive(Default)]
+pub struct Owners {
+    passwd: Option<String>,
+}
+
+impl Owners {
+    /// Owner of `directory`: a name, or `#uid`; empty if the directory is gone.
+    pub fn of(&mut self, directory: &Path) -> String {
+        let Ok(metadata) = fs::metadata(directory) else { return String::new() };
+        let uid = metadata.uid();
+        let passwd = self.passwd.get_or_insert_with(|| {
+            let bytes = fs::read("/etc/passwd").unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        name_of(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
+    }
+}
+
+/// passwd(5): name:password:uid:…
+fn name_of(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_users() {
+        let passwd = "root:x:0:0::/root:/bin/sh\n\n#odd\n:x:7:\nwww:x:33:33\n";
+        assert_eq!(name_of(passwd, 0), Some("root"));
+        assert_eq!(name_of(passwd, 33), Some("www"));
+        assert_eq!(name_of(passwd, 7), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Control groups, versions 1, 2 and both at once (hybrid), through their file systems.
+//!
+//! Computed first, without touching the host: [`place`] (where the container goes), [`writes`] (its limits) and
+//! [`devices`] (its device rules). Then [`Cgroup::create`] makes the directories and carries out the rest, before
+//! any process is inside, so that no process ever runs without its limits. The container's first process enters
+//! through [`Entry`]: version 2 with CLONE_INTO_CGROUP, version 1 by writing `0` to each `tasks` file while it is
+//! single-threaded (both avoid an RCU grace period of 6 to 20 ms).
+//!
+//! Every directory and file is opened beneath a descriptor of the hierarchy's mount point, never through a
+//! symbolic link, and only what the [`Placement`] names is ever written to, killed or removed.
+
+mod apply;
+mod bpf;
+mod device;
+mod dir;
+mod enable;
+mod entry;
+mod file;
+mod freeze;
+mod kill;
+mod layout;
+mod place;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod v2;
+mod write;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+pub use device::{Devices, devices};
+pub use entry::{Below, Entry};
+pub use layout::{Hierarchy, Layout, Mode};
+pub use place::{Place, Placement, place};
+pub use v2::{cpu_weight, io_weight};
+pub use write::{Rule, Write, writes};
+
+use crate::{Error, ErrorKind, Result};
+use dir::Dir;
+
+/// The cgroup of one container: a directory in each hierarchy.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// One for each directory of the placement; `None` if it is gone.
+    dirs: Vec<Option<Dir>>,
+    /// What [`Cgroup::create`] made, by directory of the placement, as paths beneath the mount point.
+    made: Vec<Vec<String>>,
+}
+
+impl Cgroup {
+    /// Makes the directories, writes the limits and puts the device rules in force. What was there must be empty
+    /// and not frozen. On failure everything that was made is removed again.
+    pub fn create(placement: &Placement, writes: &[Write], devices: &Devices) -> Result<Cgroup> {
+        check_sound(placement)?;
+        let mut cgroup = Cgroup { dirs: Vec::new(), made: vec![Vec::new(); placement.dirs.len()] };
+        match cgroup.set_up(placement, writes, devices) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.undo(placement);
+                Err(error)
+            }
+        }
+    }
+
+    fn set_up(&mut self, placement: &Placement, writes: &[Write], devices: &Devices) -> Result<()> {
+        for (index, place) in placement.dirs.iter().enumerate() {
+            let needed = if place.v2 { write::controllers(writes, index) } else { Vec::new() };
+            let dir = Dir::make(place, &mut self.made[index])?;
+            if place.v2 {
+                let new_parent = self.made[index].len() > 1;
+                enable::controllers(&dir, &needed, new_parent, placement.mode == Mode::Hybrid)?;
+                enable::check_type(&dir, &needed)?;
+            } else if place.controllers.iter().any(|name| name == "cpuset") {
+                let given: Vec<&str> =
+                    writes.iter().filter(|w| w.place == index).map(|write| write.file.as_str()).collect();
+                enable::cpuset(&dir, &given)?;
+            }
+            self.dirs.push(Some(dir));
+        }
+        self.check_fit()?;
+        apply::apply(&self.dirs, writes)?;
+        self.put_devices_in_force(devices)
+    }
+
+    /// Nobody inside, not frozen (config-linux.md, "Cgroups Path").
+    fn check_fit(&self) -> Result<()> {
+        let mut pids = BTreeSet::new();
+        for dir in self.dirs() {
+            let fail = |errno| dir::failed(&dir.place, "inspect", "read", "", errno);
+            if dir.existed {
+                kill::collect(dir.fd.as_fd(), &mut pids).map_err(fail)?;
+            }
+            let freezes = dir.place.v2 || dir.place.controllers.iter().any(|name| name == "freezer");
+            if freezes && freeze::is_frozen(dir).map_err(fail)? {
+                let message = "container's cgroup unexpectedly frozen";
+                return Err(Error::new(ErrorKind::WrongState, message).at("/linux/cgroupsPath"));
+            }
+        }
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let message = format!("container's cgroup is not empty: {} process(es) found", pids.len());
+        Err(Error::new(ErrorKind::Busy, message).at("/linux/cgroupsPath"))
+    }
+
+    fn put_devices_in_force(&self, devices: &Devices) -> Result<()> {
+        let (place, code) = match devices {
+            Devices::None => return Ok(()),
+            Devices::Writes(writes) => return apply::apply(&self.dirs, writes),
+            Devices::Program { place, code } => (*place, code),
+        };
+        let fail = |call: &str, errno: Errno| {
+            let error = Error::system("cannot enforce device rules", call, errno as i32);
+            let error = error.at("/linux/resources/devices");
+            if errno == Errno::EPERM {
+                error.with_hint("needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
+            } else {
+                error
+            }
+        };
+        let dir = self.dirs.get(place).and_then(Option::as_ref);
+        let dir = dir.ok_or_else(|| fail("bpf(BPF_PROG_ATTACH)", Errno::ENOENT))?;
+        let program = crate::sys::bpf::load_device(code).map_err(|e| fail("bpf(BPF_PROG_LOAD, CGROUP_DEVICE)", e))?;
+        // No query for older programs: all that are attached must allow an access, so an older one only forbids.
+        crate::sys::bpf::attach_device(dir.fd.as_fd(), program.as_fd()).map_err(|e| fail("bpf(BPF_PROG_ATTACH)", e))
+    }
+
+    /// Opens the cgroup of an existing container. Directories that are gone are left out.
+    pub fn open(placement: &Placement) -> Result<Cgroup> {
+        check_sound(placement)?;
+        let dirs = placement.dirs.iter().map(Dir::open).collect::<Result<_>>()?;
+        Ok(Cgroup { dirs, made: vec![Vec::new(); placement.dirs.len()] })
+    }
+
+    /// Takes back [`Cgroup::create`]: removes the directories it made, as far as they are empty.
+    pub fn undo(self, placement: &Placement) {
+        drop(self.dirs);
+        for (place, made) in placement.dirs.iter().zip(&self.made).filter(|(_, made)| !made.is_empty()) {
+            dir::unmake(place, made);
+        }
+    }
+
+    /// True if none of the directories is left.
+    pub fn is_gone(&self) -> bool {
+        self.dirs().next().is_none()
+    }
+
+    /// Changes limits of a container, as `update` does.
+    pub fn update(&self, writes: &[Write]) -> Result<()> {
+        apply::apply(&self.dirs, writes)
+    }
+
+    /// The container's directory in one hierarchy, by index of the placement: the source of a bind mount.
+    pub fn dir_fd(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        self.dirs.get(index)?.as_ref().map(|dir| dir.fd.as_fd())
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &Dir> {
+        self.dirs.iter().flatten()
+    }
+}
+
+fn check_sound(placement: &Placement) -> Result<()> {
+    if placement.is_sound() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::BadState, "the recorded cgroup paths are not plain paths beneath a mount point"))
+}

@@ -1,0 +1,110 @@
+//! `Container`: a handle on one container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::Result;
+use crate::state::{Init, Record, Root, State};
+
+/// Signal to send, as the kernel numbers it; 0 only asks whether the process is there.
+pub type Signal = i32;
+
+/// How a container's program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(Signal),
+}
+
+impl ExitStatus {
+    /// The exit code a shell would show: 128 plus the signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A container that exists under a [`Runtime`](crate::Runtime). `Send + Sync`.
+///
+/// The handle is a snapshot of what was read when it was made; [`status`](Self::status) and everything that
+/// acts look again.
+pub struct Container {
+    pub(crate) record: Record,
+    /// The state directory, shared by all handles of one `list`.
+    pub(crate) root: Arc<Root>,
+    /// What `state` shows as the owner.
+    pub(crate) owner: String,
+    console: Mutex<Option<OwnedFd>>,
+    /// Opened when first asked for: `state` and `list` do without.
+    pidfd: OnceLock<OwnedFd>,
+}
+
+impl Container {
+    /// A handle on what `record` tells, without a terminal.
+    pub(crate) fn new(root: Arc<Root>, record: Record) -> Self {
+        Self { record, root, owner: String::new(), console: Mutex::new(None), pidfd: OnceLock::new() }
+    }
+
+    /// Adds what only the creator holds: the first process, and the terminal's master side.
+    pub(crate) fn holding(mut self, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+        self.pidfd = OnceLock::from(pidfd);
+        self.console = Mutex::new(console);
+        self
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Host pid of the container's first process; `None` once it is gone.
+    pub fn pid(&self) -> Option<i32> {
+        self.state().ok().and_then(|state| state.pid)
+    }
+
+    /// Becomes readable when the first process ends (pidfd_open(2)). `None` if it is gone already.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        if self.pidfd.get().is_none()
+            && let Ok(Init::Alive(pidfd) | Init::Zombie(pidfd)) = self.record.init(self.root.boot_id().ok()?)
+        {
+            // Another thread may have been first; then this one is closed again.
+            let _ = self.pidfd.set(pidfd);
+        }
+        self.pidfd.get().map(AsFd::as_fd)
+    }
+
+    /// The state document of the spec, with runc's additions; the status is derived now.
+    pub fn state(&self) -> Result<State> {
+        crate::verb::state::state(self)
+    }
+
+    /// Lets the program of a created container run, and reports what execve(2) said.
+    pub fn start(&self) -> Result<()> {
+        crate::verb::start::start(self)
+    }
+
+    /// Sends `signal` to the first process, or to every process of a container without a pid namespace of
+    /// its own when it is SIGKILL.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        crate::verb::kill::kill(self, signal)
+    }
+
+    /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).
+    pub fn delete(self, force: bool) -> Result<()> {
+        crate::verb::delete::delete_container(self, force)
+    }
+
+    /// Waits for the first process, which must be a child of the calling process (after `create` or `run`).
+    pub fn wait(&self) -> Result<ExitStatus> {
+        crate::verb::kill::wait(self)
+    }
+
+    /// The terminal's master side, once, of a container made with [`Console::Keep`](crate::Console::Keep).
+    pub fn take_console(&self) -> Option<OwnedFd> {
+        self.console.lock().ok()?.take()
+    }
+}

@@ -1,0 +1,67 @@
+//! `Create`: what a caller asks for.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use crate::spec::Spec;
+
+/// Where the config comes from.
+#[derive(Clone, Copy, Default)]
+pub enum Config<'a> {
+    /// `config.json` in the bundle.
+    #[default]
+    Bundle,
+    /// Another file.
+    File(&'a Path),
+    /// A document the caller holds.
+    Spec(&'a Spec),
+}
+
+/// What the container's descriptors 0, 1 and 2 are when `process.terminal` is not set.
+#[derive(Clone, Copy, Default)]
+pub enum Stdio<'a> {
+    /// The caller's own 0, 1 and 2.
+    #[default]
+    Inherit,
+    /// These three.
+    Fds([BorrowedFd<'a>; 3]),
+}
+
+/// What becomes of the master side when `process.terminal` is set.
+#[derive(Clone, Copy, Default)]
+pub enum Console<'a> {
+    /// No terminal expected; `process.terminal` is then an error.
+    #[default]
+    None,
+    /// Sent to this AF_UNIX stream socket (runc's `--console-socket`).
+    Socket(&'a Path),
+    /// Kept for the caller: [`Container::take_console`](crate::Container::take_console).
+    Keep,
+}
+
+/// A request to create a container.
+#[derive(Clone, Default)]
+pub struct Create<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle directory; relative paths of the config start here.
+    pub bundle: Option<&'a Path>,
+    /// The config.
+    pub config: Config<'a>,
+    /// Standard streams.
+    pub stdio: Stdio<'a>,
+    /// Terminal.
+    pub console: Console<'a>,
+    /// Size of the terminal where the config names none: rows, columns.
+    pub console_size: Option<(u16, u16)>,
+    /// Descriptors the program gets as 3, 4, …, in this order.
+    pub preserve_fds: Vec<BorrowedFd<'a>>,
+    /// How many of them are socket-activation descriptors (sd_listen_fds(3)): sets LISTEN_FDS and LISTEN_PID=1.
+    pub listen_fds: u32,
+    /// Written with the host pid once the container is ready.
+    pub pid_file: Option<&'a Path>,
+    /// Change root by moving the root mount instead of pivot_root(2): for a root on initramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+}

@@ -1,0 +1,52 @@
+//! Where the terminal's master goes: to a socket (`--console-socket`), or back to the caller.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use super::bind::system;
+use crate::Result;
+
+/// The receiver of the master.
+pub(crate) enum Master<'a> {
+    /// A connected socket and its path.
+    Socket(UnixStream, &'a Path),
+    /// The caller; what he gets.
+    Keep(Option<OwnedFd>),
+}
+
+impl<'a> Master<'a> {
+    /// Connects, before anything is made.
+    pub(crate) fn socket(path: &'a Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .map_err(|e| system("cannot reach the console socket", &format!("connect({path:?})"), &e))?;
+        Ok(Self::Socket(stream, path))
+    }
+
+    /// Passes the master on: one message with the name of the terminal, and the descriptor.
+    pub(super) fn take(&mut self, master: OwnedFd, number: u64) -> Result<()> {
+        match self {
+            Self::Keep(kept) => *kept = Some(master),
+            Self::Socket(stream, path) => {
+                let name = format!("/dev/pts/{number}");
+                let fds = [master.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&fds)];
+                let bytes = [IoSlice::new(name.as_bytes())];
+                sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)
+                    .map_err(|e| system("cannot send the terminal", &format!("sendmsg({path:?})"), &e.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the caller gets.
+    pub(super) fn kept(self) -> Option<OwnedFd> {
+        match self {
+            Self::Keep(kept) => kept,
+            Self::Socket(..) => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The id maps of a new user namespace, written by the parent.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::process::Command;
+
+use crate::plan::IdMaps;
+use crate::spec::IdMapping;
+use crate::{Error, ErrorKind, Result};
+
+/// Writes both maps of process `pid`.
+pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
+    if maps.deny_setgroups {
+        let path = format!("/proc/{pid}/setgroups");
+        fs::write(&path, "deny").map_err(|error| failed("/linux/gidMappings", &path, &error))?;
+    }
+    for (file, helper, lines) in [("uid_map", "newuidmap", &maps.uid), ("gid_map", "newgidmap", &maps.gid)] {
+        let path = format!("/proc/{pid}/{file}");
+        match fs::write(&path, text(lines)) {
+            // An unprivileged caller may only map himself; the set-uid helpers know what else is his.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => by_helper(helper, pid, lines)?,
+            result => result.map_err(|error| failed(pointer(file), &path, &error))?,
+        }
+    }
+    Ok(())
+}
+
+fn pointer(file: &str) -> &'static str {
+    if file == "uid_map" { "/linux/uidMappings" } else { "/linux/gidMappings" }
+}
+
+fn text(lines: &[IdMapping]) -> String {
+    lines.iter().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{} {} {}", line.container_id, line.host_id, line.size);
+        text
+    })
+}
+
+fn failed(pointer: &str, path: &str, error: &io::Error) -> Error {
+    Error::system("cannot map ids", format!("write({path:?})"), error.raw_os_error().unwrap_or(libc::EIO))
+        .at(pointer)
+        .with_hint("the ranges must be mapped in the caller's own user namespace, and must not overlap")
+}
+
+/// newuidmap(1) and newgidmap(1), also without PATH in the environment.
+fn by_helper(helper: &str, pid: i32, lines: &[IdMapping]) -> Result<()> {
+    let program = ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|directory| format!("{directory}/{helper}"))
+        .find(|path| fs::exists(path).unwrap_or(false))
+        .unwrap_or_else(|| helper.to_owned());
+    let mut command = Command::new(&program);
+    command.arg(pid.to_string());
+    for line in lines {
+        command.args([line.container_id, line.host_id, line.size].map(|number| number.to_string()));
+    }
+    let output = command.output().map_err(|error| {
+        Error::system("cannot map ids", format!("execve({program:?})"), error.raw_os_error().unwrap_or(libc::EIO))
+            .with_hint("install the package uidmap")
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(ErrorKind::Init, format!("{helper}: {said}")).with_hint("see /etc/subuid and /etc/subgid"))
+}

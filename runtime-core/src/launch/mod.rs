@@ -1,0 +1,288 @@
+//! The launch: the parent's side of what the stage does, one loop over its messages.
+
+mod bind;
+mod channel;
+mod console;
+mod idmap;
+mod report;
+mod seal;
+mod spawn;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+pub(crate) use console::Master;
+use runtime_stage::io::message;
+use runtime_stage::sys::{clone, word};
+
+use self::bind::{Table, system};
+use self::channel::{Channel, Message};
+use self::spawn::{Spawned, Start};
+use crate::cgroup::Cgroup;
+use crate::plan::wire::{self, Extra};
+use crate::plan::{Kind, Plan};
+use crate::sys::shared::Shared;
+use crate::sys::{pidfd, proc};
+use crate::{Entry, Error, ErrorKind, Level, Result, Runtime};
+
+pub(crate) use report::Report;
+
+/// What a launch takes from the caller.
+pub(crate) struct Descriptors<'a> {
+    /// 0, 1 and 2, where they are not the caller's own.
+    pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// 3, 4, ….
+    pub(crate) preserved: &'a [BorrowedFd<'a>],
+    /// The fifo `start` writes to, and the one it reads from; absent: the gate is a message.
+    pub(crate) gate: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// A launch under way: the process exists, and dies with this value unless it is committed.
+pub(crate) struct Launch<'a> {
+    plan: &'a Plan,
+    channel: Channel,
+    block: Shared,
+    process: Spawned,
+    start_time: u64,
+    console: Option<Master<'a>>,
+    committed: bool,
+}
+
+impl<'a> Launch<'a> {
+    /// Opens what the plan names, makes the process, and lets it work.
+    pub(crate) fn begin(
+        runtime: &Runtime,
+        plan: &'a Plan,
+        cgroup: Option<&mut Cgroup>,
+        descriptors: Descriptors<'_>,
+        console: Option<Master<'a>>,
+    ) -> Result<Self> {
+        let (channel, theirs) = Channel::pair().map_err(|e| system("cannot talk to the stage", "socketpair()", &e))?;
+        let mut table = Table::open(plan, cgroup.as_deref(), 3 + descriptors.preserved.len() as i32)?;
+        let entry = cgroup.map(Cgroup::entry).transpose()?;
+        let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
+        let extra = extra(&mut table, descriptors, &tasks)?;
+        let socket = table.own(theirs)?;
+        let block = block(plan, &extra, &table, socket)?;
+        let mut keep = table.numbers().to_vec();
+        keep.push(block.as_fd().as_raw_fd());
+        let start = Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep };
+        let process = spawn(runtime, &start)?;
+        drop(table);
+        let mut launch = Self { plan, channel, block, process, start_time: 0, console, committed: false };
+        launch.identify()?;
+        launch.adjust_oom_score()?;
+        Ok(launch)
+    }
+
+    /// Host pid of the process, and when it started, in clock ticks since boot.
+    pub(crate) fn identity(&self) -> (i32, u64) {
+        (self.process.pid, self.start_time)
+    }
+
+    /// Reads the start time, and tells the stage which signals it inherited as ignored.
+    fn identify(&mut self) -> Result<()> {
+        let stat = proc::stat(self.process.pid).map_err(|e| system("cannot inspect the process", "read(/proc/PID/stat)", &e))?;
+        self.start_time = stat.start;
+        self.block.block().set(word::IGNORED_SIGNALS, stat.sigignore as u32 & 0x7fff_ffff | 1 << 31);
+        Ok(())
+    }
+
+    fn adjust_oom_score(&self) -> Result<()> {
+        let Some(score) = self.plan.oom_score_adj else { return Ok(()) };
+        let path = format!("/proc/{}/oom_score_adj", self.process.pid);
+        std::fs::write(&path, score.to_string()).map_err(|e| {
+            system("cannot adjust the OOM score", &format!("write({path:?}, {score})"), &e)
+                .at("/process/oomScoreAdj")
+                .with_hint("lowering it needs CAP_SYS_RESOURCE")
+        })
+    }
+
+    /// Serves the stage until it is ready.
+    pub(crate) fn until_ready(&mut self) -> Result<()> {
+        loop {
+            let Some(message) = self.receive()? else { return Err(self.death()) };
+            match message.kind {
+                message::READY => return Ok(()),
+                message::FAILED => return Err(report::failure(self.plan, Report::of(&self.block.block()))),
+                _ => self.serve(message)?,
+            }
+        }
+    }
+
+    /// Opens the gate of a launch that waits for a message, and reports what execve said.
+    pub(crate) fn open_gate(&mut self) -> Result<()> {
+        self.go(None)?;
+        match self.receive()? {
+            // The socket closes when the program begins.
+            None => Ok(()),
+            Some(_) => Err(report::failure(self.plan, Report::of(&self.block.block()))),
+        }
+    }
+
+    /// Lets the process live on without us: its pidfd, and the terminal if it was to be kept.
+    pub(crate) fn commit(mut self) -> Result<(OwnedFd, Option<OwnedFd>)> {
+        self.committed = true;
+        let pidfd = self.process.pidfd.try_clone().map_err(|e| system("cannot keep the process", "fcntl(F_DUPFD)", &e))?;
+        Ok((pidfd, self.console.take().and_then(Master::kept)))
+    }
+
+    fn serve(&mut self, message: Message) -> Result<()> {
+        match (message.kind, message.fd) {
+            (message::MAP_IDS, _) => {
+                if let Some(maps) = &self.plan.namespaces.maps {
+                    idmap::write(self.process.pid, maps)?;
+                }
+                self.go(None)
+            }
+            (message::CONSOLE, Some(master)) => match &mut self.console {
+                Some(console) => console.take(master, message.payload),
+                None => Ok(()),
+            },
+            (message::FORKED, Some(child)) => self.follow(child),
+            (message::RLIMITS, _) => self.set_limits(),
+            (message::PROC, _) => {
+                let proc = std::fs::File::open("/proc").map_err(|e| system("cannot help the stage", "open(/proc)", &e))?;
+                self.go(Some(proc.as_raw_fd()))
+            }
+            (kind, _) => Err(Error::new(ErrorKind::Init, format!("the stage sent message {kind}, which means nothing"))),
+        }
+    }
+
+    /// The stage carries on in a child, its own first process reaped.
+    fn follow(&mut self, child: OwnedFd) -> Result<()> {
+        let what = "cannot follow the stage into its pid namespace";
+        let pid = pidfd::pid(child.as_fd()).map_err(|e| system(what, "read(/proc/self/fdinfo)", &e))?;
+        let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
+        pidfd::reap(first.pidfd.as_fd()).map_err(|e| system(what, "waitid()", &e))?;
+        self.identify()?;
+        self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn set_limits(&self) -> Result<()> {
+        for (index, limit) in self.plan.rlimits.iter().enumerate() {
+            crate::sys::fd::set_limit(self.process.pid, limit.resource, limit.soft, limit.hard).map_err(|e| {
+                let call = format!("prlimit({}, {}:{})", limit.resource, limit.soft, limit.hard);
+                system("cannot set the resource limit", &call, &e)
+                    .at(format!("/process/rlimits/{index}"))
+                    .with_hint("raising a hard limit needs CAP_SYS_RESOURCE")
+            })?;
+        }
+        self.go(None)
+    }
+
+    fn receive(&self) -> Result<Option<Message>> {
+        self.channel.receive().map_err(|e| system("cannot hear the stage", "recvmsg()", &e))
+    }
+
+    fn go(&self, fd: Option<i32>) -> Result<()> {
+        match self.channel.go(fd) {
+            // Gone: the next receive says how.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => Ok(()),
+            result => result.map_err(|e| system("cannot talk to the stage", "sendmsg()", &e)),
+        }
+    }
+
+    fn death(&self) -> Error {
+        if self.block.block().get(word::FAILED) == 1 {
+            return report::failure(self.plan, Report::of(&self.block.block()));
+        }
+        let status = pidfd::reap(self.process.pidfd.as_fd()).ok();
+        report::death(self.plan, &self.block.block(), status)
+    }
+}
+
+impl Drop for Launch<'_> {
+    /// A launch that was not committed leaves no process.
+    fn drop(&mut self) {
+        if !self.committed {
+            let _ = pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
+            let _ = pidfd::reap(self.process.pidfd.as_fd());
+        }
+    }
+}
+
+fn clone_flags(plan: &Plan) -> u64 {
+    let flags = plan.namespaces.clone.iter().fold(0, |flags, kind| flags | u64::from(kind.flag()));
+    debug_assert!(flags & clone::NEWCGROUP == 0 && !plan.namespaces.clone.contains(&Kind::Cgroup));
+    flags
+}
+
+/// The slots every launch has beside the plan's.
+fn extra(table: &mut Table, descriptors: Descriptors<'_>, tasks: &[BorrowedFd<'_>]) -> Result<Extra> {
+    let mut extra = Extra::default();
+    if let Some(stdio) = descriptors.stdio {
+        for (slot, fd) in extra.stdio.iter_mut().zip(stdio) {
+            *slot = Some(table.borrow(fd)?);
+        }
+    }
+    let in_place = descriptors.preserved.iter().enumerate().all(|(index, fd)| fd.as_raw_fd() == index as i32 + 3);
+    for fd in descriptors.preserved {
+        extra.preserved.push(if in_place { table.in_place(*fd) } else { table.borrow(*fd)? });
+    }
+    for task in tasks {
+        extra.tasks.push(table.borrow(*task)?);
+    }
+    if let Some((gate, status)) = descriptors.gate {
+        extra.gate = Some(table.own(gate)?);
+        extra.status = Some(table.own(status)?);
+    }
+    Ok(extra)
+}
+
+/// The block: words and descriptor table, the plan, and room for pointers.
+fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Shared> {
+    let plan = wire::encode(plan, extra);
+    let numbers = table.numbers();
+    let plan_at = (word::SLOTS + 4 * numbers.len()).next_multiple_of(8);
+    let scratch_at = (plan_at + plan.bytes.len()).next_multiple_of(8);
+    let mut bytes = vec![0; scratch_at + plan.pointers * 8];
+    let mut put = |at: usize, value: usize| bytes[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
+    put(word::SOCKET, numbers[socket as usize] as usize);
+    put(word::SLOT_COUNT, numbers.len());
+    put(word::PLAN, plan_at);
+    put(word::PLAN_LENGTH, plan.bytes.len());
+    put(word::SCRATCH, scratch_at);
+    put(word::SCRATCH_LENGTH, plan.pointers * 8);
+    for (slot, number) in numbers.iter().enumerate() {
+        put(word::SLOTS + 4 * slot, *number as usize);
+    }
+    bytes[plan_at..plan_at + plan.bytes.len()].copy_from_slice(&plan.bytes);
+    Shared::new(&bytes).map_err(|e| system("cannot share the plan with the stage", "memfd_create()", &e))
+}
+
+/// Makes the process by the entry the options ask for.
+fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
+    let explain = |error: &std::io::Error| {
+        let mut call = format!("clone3({:#x})", start.namespaces);
+        if start.cgroup.is_some() {
+            call.push_str(" into the cgroup");
+        }
+        let failed = system("unable to start container process", &call, error);
+        match error.raw_os_error() {
+            Some(libc::EPERM) => failed.with_hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace"),
+            Some(libc::ENOSPC) => failed.with_hint("a limit of /proc/sys/user/max_*_namespaces is reached"),
+            Some(libc::EAGAIN) => failed.with_hint("a limit on processes is reached (ulimit -u, pids.max)"),
+            _ => failed,
+        }
+    };
+    let mode = runtime.options.entry;
+    if mode == Entry::InProcess {
+        return spawn::in_process(start).map_err(|e| explain(&e));
+    }
+    let stage = runtime.stage.get_or_init(|| seal::sealed().ok());
+    let refused = match stage {
+        None => "the host makes no executable anonymous file".to_owned(),
+        Some(stage) => match spawn::sealed(start, stage.as_fd()) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)) => {
+                format!("the host does not execute an anonymous file: {error}")
+            }
+            result => return result.map_err(|e| explain(&e)),
+        },
+    };
+    if mode == Entry::Sealed {
+        return Err(Error::new(ErrorKind::Unsupported, refused).with_hint("see vm.memfd_noexec"));
+    }
+    runtime.log(Level::Debug, &format!("{refused}; using the in-process entry"));
+    spawn::in_process(start).map_err(|e| explain(&e))
+}

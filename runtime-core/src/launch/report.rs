@@ -1,0 +1,201 @@
+//! From the stage's numbers to words.
+
+use runtime_stage::fail::{Refusal, Step};
+use runtime_stage::io::Block;
+use runtime_stage::sys::word;
+
+use crate::plan::{MountKind, Plan};
+use crate::seccomp::syscall_name;
+use crate::{Error, ErrorKind, ExitStatus, describe};
+
+/// What runc says before everything that goes wrong inside; engines look for parts of it.
+const PREFIX: &str = "unable to start container process: error during container init";
+
+/// A failure as the stage reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    step: u32,
+    index: u32,
+    call: u32,
+    errno: u32,
+    detail: u32,
+}
+
+impl Report {
+    /// From the recorder.
+    pub(crate) fn of(block: &Block) -> Self {
+        let [step, index, call, errno, detail] =
+            [word::STEP, word::INDEX, word::CALL, word::ERRNO, word::DETAIL].map(|at| block.get(at));
+        Self { step, index, call, errno, detail }
+    }
+
+    /// From the record a started stage wrote to its status fifo.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut words = bytes.chunks_exact(4).map(|word| word.try_into().map(u32::from_le_bytes));
+        let mut next = || words.next()?.ok();
+        Some(Self { step: next()?, index: next()?, call: next()?, errno: next()?, detail: next()? })
+    }
+
+    /// What failed, in words, for the program `program`.
+    pub(crate) fn exec_error(self, program: &str) -> Error {
+        let errno = self.errno as i32;
+        let text = describe(errno);
+        let text = text.split(" (").next().unwrap_or_default();
+        let error = Error::new(ErrorKind::Init, format!("exec {program}: {text}")).with_errno(errno).in_step("exec");
+        match errno {
+            libc::ENOENT => error.with_hint("the file exists, so its interpreter (#! line or ELF loader) does not"),
+            libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
+            _ => error,
+        }
+    }
+}
+
+fn step(number: u32) -> Step {
+    Step::ALL.get(number as usize).copied().unwrap_or(Step::Begin)
+}
+
+/// The stage gave up and said why.
+pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
+    let step = step(report.step);
+    let refusal = report.call == u32::MAX;
+    if let Some(error) = known(plan, step, report, refusal) {
+        return error;
+    }
+    let origin = plan.origins.of(step, report.index).or_else(|| plan.origins.of(step, 0));
+    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
+    let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
+    let place = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
+    let mut error = Error::new(ErrorKind::Init, format!("{PREFIX}: {place}{what}")).in_step(format!("{step:?}"));
+    error = error.located(pointer);
+    if refusal {
+        return error.with_reason(refused(report.errno));
+    }
+    error = error.with_call(call(plan, step, report), report.errno as i32);
+    match hint(step, report.errno as i32) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The failures whose words engines match.
+fn known(plan: &Plan, step: Step, report: Report, refusal: bool) -> Option<Error> {
+    let program = plan.program.args.first().map_or("", String::as_str);
+    let errno = if refusal { libc::ENOENT } else { report.errno as i32 };
+    let text = describe(errno);
+    let text = text.split(" (").next().unwrap_or_default();
+    let (pointer, message) = match step {
+        Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
+        Step::Lookup if errno == libc::EACCES => ("/process/args/0", format!("exec: {program:?}: permission denied")),
+        Step::Lookup => ("/process/args/0", format!("exec: {program:?}: stat {program}: {text}")),
+        Step::Exec => return Some(report.exec_error(program)),
+        Step::WorkingDirectory if refusal => (
+            "/process/cwd",
+            "current working directory is outside of container mount namespace root -- possible container breakout detected".to_owned(),
+        ),
+        Step::WorkingDirectory => {
+            ("/process/cwd", format!("chdir to cwd ({:?}) set in config.json failed: {text}", plan.program.cwd))
+        }
+        _ => return None,
+    };
+    let error = Error::new(ErrorKind::Init, format!("{PREFIX}: {message}")).located(pointer.to_owned());
+    Some(error.with_errno(errno).in_step(format!("{step:?}")))
+}
+
+fn default_text(step: Step) -> &'static str {
+    match step {
+        Step::EnterCgroup => "enter the cgroup",
+        Step::Unshare => "make new namespaces",
+        Step::MapIds => "map the ids of the user namespace",
+        Step::ForkIntoPid => "enter the pid namespace",
+        Step::Session => "make a session",
+        Step::Loopback => "bring the loopback device up",
+        Step::Device => "make a default device",
+        Step::DeviceLink => "make the links in /dev",
+        Step::Stdio => "give the standard streams to the user",
+        Step::Home => "look the user up in /etc/passwd",
+        Step::BoundingSet | Step::Capabilities => "set the capabilities",
+        Step::Ids => "take the user's ids",
+        Step::CloseDescriptors => "close descriptors",
+        _ => "set the container up",
+    }
+}
+
+/// The system call with what is known of its arguments.
+fn call(plan: &Plan, step: Step, report: Report) -> String {
+    let name = syscall_name(report.call).map_or_else(|| format!("system call {}", report.call), str::to_owned);
+    let arguments = match step {
+        Step::Mount => plan.mounts.get(report.index as usize).map(|mount| match (&mount.kind, name.as_str()) {
+            (MountKind::Filesystem { options, .. }, "fsconfig") if report.detail > 0 => {
+                options.get(report.detail as usize - 1).map_or_else(String::new, |(key, value)| format!("{key:?}, {value:?}"))
+            }
+            (MountKind::Filesystem { fstype, .. }, "fsopen" | "fsconfig" | "fsmount") => format!("{fstype:?}"),
+            _ => format!("\"/{}\"", mount.target.0),
+        }),
+        Step::Device => plan.devices.get(report.index as usize).map(|node| format!("\"/{}\", {}:{}", node.path.0, node.major, node.minor)),
+        Step::ReadonlyPath => plan.masks.readonly.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
+        Step::MaskedPath => plan.masks.masked.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
+        Step::Rlimit => plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard)),
+        Step::Ids => Some(match report.index {
+            0 => format!("{:?}", plan.user.groups),
+            1 => plan.user.gid.to_string(),
+            _ => plan.user.uid.to_string(),
+        }),
+        Step::BoundingSet | Step::Capabilities => Some(report.index.to_string()),
+        _ => None,
+    };
+    format!("{name}({})", arguments.unwrap_or_default())
+}
+
+fn refused(number: u32) -> &'static str {
+    const ALL: [(Refusal, &str); 10] = [
+        (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
+        (Refusal::ParentGone, "the runtime went away"),
+        (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
+        (Refusal::DeviceDiffers, "another file is there already"),
+        (Refusal::NotPtmx, "/dev/pts/ptmx is not devpts' own multiplexer; mount devpts on /dev/pts"),
+        (Refusal::Breakout, "outside of the container's root"),
+        (Refusal::MountOnRoot, "nothing may be mounted over the root"),
+        (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
+        (Refusal::NotInPath, "executable file not found in $PATH"),
+        (Refusal::NotADirectory, "not a directory"),
+    ];
+    ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
+}
+
+/// The host problems people meet most, and what to do.
+fn hint(step: Step, errno: i32) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (Step::Keyring, libc::EDQUOT) => "too many keys: raise kernel.keys.maxkeys, or use --no-new-keyring",
+        (Step::Mount, libc::EPERM) => "in a user namespace procfs and sysfs can only be mounted where the host's are fully visible",
+        (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
+        (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
+        (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",
+        (Step::EnterRoot, libc::EINVAL) => "if / is on an initramfs, use --no-pivot",
+        (Step::Rlimit, libc::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
+        (Step::Ids, libc::EINVAL) => "the id is not mapped in the user namespace",
+        (Step::Terminal, libc::ENOENT) => "mount devpts on /dev/pts",
+        (Step::Terminal, libc::ENOSPC) => "no pseudo-terminal is left: raise kernel.pty.max",
+        (Step::Device, libc::EPERM) => "the device cgroup of the runtime itself may forbid mknod",
+        _ => return None,
+    })
+}
+
+/// The stage died without saying anything: the recorder knows where.
+pub(crate) fn death(plan: &Plan, block: &Block, status: Option<ExitStatus>) -> Error {
+    let step = step(block.get(word::STEP));
+    let how = match status {
+        Some(ExitStatus::Signal(signal)) => format!("killed by signal {signal}"),
+        Some(ExitStatus::Code(code)) => format!("exited with code {code}"),
+        None => "went away".to_owned(),
+    };
+    let origin = plan.origins.of(step, block.get(word::INDEX));
+    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
+    let error = Error::new(ErrorKind::Init, format!("{PREFIX}: {how} while trying to {what}")).in_step(format!("{step:?}"));
+    match status {
+        Some(ExitStatus::Signal(libc::SIGKILL)) => {
+            error.with_hint("container init was OOM-killed (memory limit too low?), or somebody killed it")
+        }
+        Some(ExitStatus::Signal(libc::SIGSYS)) => error.with_hint("the seccomp profile kills a call the set-up needs"),
+        _ => error,
+    }
+}

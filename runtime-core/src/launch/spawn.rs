@@ -1,0 +1,174 @@
+//! The only place that makes a process of the container.
+//!
+//! By default the child borrows our memory just long enough to execute the sealed stage (CLONE_VM and
+//! CLONE_VFORK: the calling thread waits meanwhile). That costs the same from a host of one megabyte and of
+//! one gigabyte, copies none of the host's secrets, and runs no code of the host after it. The fallback, for hosts
+//! that refuse to execute an anonymous file, forks and runs the same stage code in the copy.
+//!
+//! In both children only raw system calls are made: no allocation, no lock, no libc.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use runtime_stage::arch::clone3_call;
+use runtime_stage::sys::{self as raw, CloneArgs, clone};
+
+use crate::sys::shared::Shared;
+
+/// A process that was just made.
+pub(crate) struct Spawned {
+    /// Its pid as we see it.
+    pub(crate) pid: i32,
+    /// Its pidfd.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// What the child starts with.
+pub(crate) struct Start<'a> {
+    /// CLONE_NEW* bits.
+    pub(crate) namespaces: u64,
+    /// cgroup2 directory to be born in.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// The block.
+    pub(crate) block: &'a Shared,
+    /// Descriptors the stage needs.
+    pub(crate) keep: &'a [RawFd],
+}
+
+/// What the vfork child reads and writes in our memory while we wait.
+struct Child {
+    stage: RawFd,
+    keep: *const RawFd,
+    keep_count: usize,
+    raise_ambient: bool,
+    argv: [*const u8; 3],
+    envp: [*const u8; 1],
+    errno: u32,
+}
+
+const SIGCHLD: u64 = 17;
+const STACK: usize = 16 << 10;
+
+#[repr(align(16))]
+struct Stack(MaybeUninit<[u8; STACK]>);
+
+/// Starts the sealed stage. An error of execveat(2) is an error of this call.
+pub(crate) fn sealed(start: &Start<'_>, stage: BorrowedFd<'_>) -> io::Result<Spawned> {
+    use std::os::fd::AsFd;
+    let number = CString::new(start.block.as_fd().as_raw_fd().to_string())?;
+    let name = c"runtime:stage";
+    let mut child = Child {
+        stage: stage.as_raw_fd(),
+        keep: start.keep.as_ptr(),
+        keep_count: start.keep.len(),
+        raise_ambient: start.namespaces & clone::NEWUSER != 0,
+        argv: [name.as_ptr().cast(), number.as_ptr().cast(), std::ptr::null()],
+        envp: [std::ptr::null()],
+        errno: 0,
+    };
+    let mut stack = Box::new(Stack(MaybeUninit::uninit()));
+    let mut pidfd: RawFd = -1;
+    let mut args = arguments(start, &mut pidfd);
+    args.flags |= clone::VM | clone::VFORK;
+    args.stack = stack.0.as_mut_ptr() as u64;
+    args.stack_size = STACK as u64;
+    let entry = execute as unsafe extern "C" fn(*mut u8) -> !;
+    let result = with_signals_blocked(|| {
+        // SAFETY: the child runs `execute` on `stack` and touches nothing of ours but `child`; because of
+        // CLONE_VFORK both outlive it: this thread goes on only after its execveat(2) or exit.
+        unsafe { clone3_call((&raw mut args).cast(), size_of::<CloneArgs>(), entry, (&raw mut child).cast()) }
+    })?;
+    let spawned = spawned(result, pidfd)?;
+    // SAFETY: `child` is alive; the volatile read sees what the child wrote through its pointer.
+    let errno = unsafe { (&raw const child.errno).read_volatile() };
+    if errno != 0 {
+        let _ = crate::sys::pidfd::reap(std::os::fd::AsFd::as_fd(&spawned.pidfd));
+        return Err(io::Error::from_raw_os_error(errno as i32));
+    }
+    Ok(spawned)
+}
+
+/// Runs the stage in a forked copy of this process.
+pub(crate) fn in_process(start: &Start<'_>) -> io::Result<Spawned> {
+    let mut pidfd: RawFd = -1;
+    let args = arguments(start, &mut pidfd);
+    let block = start.block.block();
+    let result = with_signals_blocked(|| match raw::fork(args, &mut pidfd) {
+        Ok(0) => runtime_stage::run::stage(block),
+        Ok(pid) => pid as isize,
+        Err(fail) => -(fail.errno as isize),
+    })?;
+    spawned(result, pidfd)
+}
+
+fn arguments(start: &Start<'_>, pidfd: &mut RawFd) -> CloneArgs {
+    let mut args = CloneArgs {
+        flags: start.namespaces | clone::PIDFD | clone::CLEAR_SIGHAND,
+        pidfd: std::ptr::from_mut(pidfd) as u64,
+        exit_signal: SIGCHLD,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = start.cgroup {
+        args.flags |= clone::INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    args
+}
+
+/// A signal handler of the host must not run in a child that shares its memory.
+fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> io::Result<T> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let result = body();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(result)
+}
+
+fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
+    let pid = i32::try_from(result).unwrap_or(-libc::EINVAL);
+    if pid < 0 {
+        return Err(io::Error::from_raw_os_error(-pid));
+    }
+    // SAFETY: clone3(2) succeeded with CLONE_PIDFD, so it stored a new descriptor here, which only we know.
+    Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// The vfork child: keeps what the stage needs, and becomes it.
+///
+/// # Safety
+/// `argument` points to a `Child` that outlives the child.
+unsafe extern "C" fn execute(argument: *mut u8) -> ! {
+    // SAFETY: by the caller's promise; the parent does not touch it while it waits.
+    let child = unsafe { &mut *argument.cast::<Child>() };
+    // SAFETY: pointer and count are those of a slice of the waiting parent.
+    let keep = unsafe { std::slice::from_raw_parts(child.keep, child.keep_count) };
+    const F_SETFD: i32 = 2;
+    let mut fail = None;
+    for fd in keep {
+        fail = fail.or(raw::fcntl(*fd, F_SETFD, 0).err());
+    }
+    if child.raise_ambient {
+        fail = fail.or(raise_ambient().err());
+    }
+    let fail = fail.unwrap_or_else(|| raw::execveat(child.stage, &child.argv, &child.envp));
+    // SAFETY: as above; volatile because the parent reads it after us.
+    unsafe { (&raw mut child.errno).write_volatile(fail.errno) };
+    raw::exit(127)
+}
+
+/// In a new user namespace whose ids are not mapped yet, execve(2) would take every capability away; ambient
+/// ones survive.
+fn raise_ambient() -> runtime_stage::fail::Result<()> {
+    const PR_CAP_AMBIENT: u32 = 47;
+    const PR_CAP_AMBIENT_RAISE: u64 = 2;
+    let (effective, permitted, _) = raw::capget()?;
+    raw::capset(effective, permitted, permitted)?;
+    for capability in (0..64).filter(|bit| permitted >> bit & 1 == 1) {
+        raw::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! A low-level OCI container runtime as a library: a bundle in, an isolated process out.
+#![deny(unsafe_code)]
+
+pub mod cgroup;
+mod container;
+mod create;
+mod error;
+pub mod host;
+pub mod id;
+mod launch;
+pub mod plan;
+mod runtime;
+pub mod seccomp;
+pub mod spec;
+pub mod state;
+mod sys;
+pub mod verb;
+
+pub use container::{Container, ExitStatus, Signal};
+pub use create::{Config, Console, Create, Stdio};
+pub use error::{Error, ErrorKind, Result, describe};
+pub use verb::kill::parse_signal;
+pub use runtime::{Entry, Level, Log, Options, Runtime};

@@ -1,0 +1,71 @@
+//! `process.capabilities`: names to bit sets.
+
+use std::str::FromStr;
+
+use runtime_stage::fail::Step;
+use serde::{Serialize, Serializer};
+
+use super::{Context, Kind, Namespaces};
+
+/// The five sets, as bits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CapabilitySets {
+    /// Kept in the bounding set.
+    #[serde(serialize_with = "names")]
+    pub bounding: u64,
+    /// Effective.
+    #[serde(serialize_with = "names")]
+    pub effective: u64,
+    /// Permitted.
+    #[serde(serialize_with = "names")]
+    pub permitted: u64,
+    /// Inheritable.
+    #[serde(serialize_with = "names")]
+    pub inheritable: u64,
+    /// Ambient.
+    #[serde(serialize_with = "names")]
+    pub ambient: u64,
+}
+
+fn names<S: Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
+    all.sort_by_key(caps::Capability::index);
+    serializer.collect_seq(all.iter().filter(|capability| set & capability.bitmask() != 0).map(ToString::to_string))
+}
+
+/// Absent: capabilities stay as they are. Present and empty: all are dropped.
+pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<CapabilitySets> {
+    let wanted = cx.spec.process.as_ref()?.capabilities.as_ref()?;
+    // A new or joined user namespace gives all of them; else nobody can give what he does not have.
+    let grantable = if namespaces.is_private(Kind::User) { u64::MAX } else { cx.facts.capabilities };
+    let mut refused = 0;
+    let mut set = |list: &'_ Option<Vec<String>>| {
+        let wanted = list.iter().flatten().fold(0, |set, name| match bit(name) {
+            Some(bit) => set | bit,
+            None => {
+                cx.warnings.push(format!("ignoring unknown capability {name:?}"));
+                set
+            }
+        });
+        refused |= wanted & !grantable;
+        wanted & grantable
+    };
+    let mut sets = CapabilitySets {
+        bounding: set(&wanted.bounding),
+        permitted: set(&wanted.permitted),
+        inheritable: set(&wanted.inheritable),
+        effective: set(&wanted.effective),
+        ambient: set(&wanted.ambient),
+    };
+    sets.effective &= sets.permitted;
+    sets.ambient &= sets.permitted & sets.inheritable;
+    if refused != 0 {
+        cx.warnings.push(format!("capabilities not granted, the runtime does not have them: {refused:#x}"));
+    }
+    cx.origins.note(Step::Capabilities, 0, "/process/capabilities", "set the capabilities");
+    Some(sets)
+}
+
+fn bit(name: &str) -> Option<u64> {
+    caps::Capability::from_str(name).ok().map(|capability| capability.bitmask())
+}

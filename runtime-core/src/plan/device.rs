@@ -1,0 +1,150 @@
+//! Device nodes: the six every container has, the config's own, and the links beside them.
+
+use runtime_stage::fail::Step;
+use serde::Serialize;
+
+use super::{Context, InRoot, Kind, MountKind, MountStep, Namespaces, Source};
+use crate::spec;
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceNode {
+    /// Where.
+    pub path: InRoot,
+    /// How it comes to be.
+    pub source: DeviceSource,
+    /// File type and permission bits.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// How a node comes to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeviceSource {
+    /// mknod(2).
+    Node,
+    /// The host's node, mounted on an empty file: in a user namespace mknod is not allowed.
+    Bind(Source),
+}
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkNode {
+    /// Where.
+    pub path: InRoot,
+    /// What it says.
+    pub target: String,
+}
+
+const CHARACTER: u32 = 0o020_000;
+const BLOCK: u32 = 0o060_000;
+const FIFO: u32 = 0o010_000;
+
+/// config-linux.md, "Default Devices"; /dev/console and /dev/ptmx come with the terminal.
+const DEFAULTS: [(&str, u32, u32); 6] =
+    [("dev/null", 1, 3), ("dev/random", 1, 8), ("dev/full", 1, 7), ("dev/tty", 5, 0), ("dev/zero", 1, 5), ("dev/urandom", 1, 9)];
+
+pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, mounts: &[MountStep]) -> (Vec<DeviceNode>, Vec<LinkNode>) {
+    let own = own(cx);
+    if bound_dev(mounts) {
+        // /dev is somebody else's: nothing is made in it.
+        return (Vec::new(), Vec::new());
+    }
+    let mut nodes: Vec<DeviceNode> = Vec::new();
+    for (path, major, minor) in DEFAULTS {
+        let path = InRoot(path.to_owned());
+        if !own.iter().any(|(node, _)| node.path == path) {
+            nodes.push(DeviceNode { path, source: DeviceSource::Node, mode: CHARACTER | 0o666, major, minor, uid: 0, gid: 0 });
+        }
+    }
+    for (node, index) in own {
+        cx.origins.note(Step::Device, nodes.len(), format!("/linux/devices/{index}"), format!("make the device /{}", node.path.0));
+        nodes.push(node);
+    }
+    if namespaces.is_private(Kind::User) || !cx.facts.privileged() {
+        for node in nodes.iter_mut().filter(|node| node.mode & 0o170_000 != FIFO) {
+            node.source = DeviceSource::Bind(cx.host(format!("/{}", node.path.0), false));
+        }
+    }
+    (nodes, links(cx))
+}
+
+fn bound_dev(mounts: &[MountStep]) -> bool {
+    mounts.iter().any(|mount| mount.target.0 == "dev" && matches!(mount.kind, MountKind::Bind { .. }))
+}
+
+fn links(cx: &Context<'_>) -> Vec<LinkNode> {
+    let mut links = vec![
+        ("dev/fd", "/proc/self/fd"),
+        ("dev/stdin", "/proc/self/fd/0"),
+        ("dev/stdout", "/proc/self/fd/1"),
+        ("dev/stderr", "/proc/self/fd/2"),
+    ];
+    if cx.facts.kcore {
+        links.push(("dev/core", "/proc/kcore"));
+    }
+    links.push(("dev/ptmx", "pts/ptmx"));
+    links.into_iter().map(|(path, target)| LinkNode { path: InRoot(path.to_owned()), target: target.to_owned() }).collect()
+}
+
+/// The config's devices. /dev/ptmx is always the link to the container's own devpts.
+fn own(cx: &mut Context<'_>) -> Vec<(DeviceNode, usize)> {
+    let list = cx.spec.linux.as_ref().and_then(|linux| linux.devices.as_deref()).unwrap_or_default();
+    let mut nodes = Vec::new();
+    for (index, device) in list.iter().enumerate() {
+        if let Some(node) = one(cx, &format!("/linux/devices/{index}"), device) {
+            if node.path.0 != "dev/ptmx" {
+                nodes.push((node, index));
+            }
+        }
+    }
+    nodes
+}
+
+fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNode> {
+    let path = device.path.as_deref().unwrap_or_default();
+    cx.no_nul(&format!("{at}/path"), path);
+    if !path.starts_with('/') || InRoot::new(path).0.is_empty() {
+        cx.problem(format!("{at}/path"), format!("device path {path:?} is not absolute"));
+        return None;
+    }
+    let kind = match device.typ.as_deref() {
+        Some("c" | "u") => CHARACTER,
+        Some("b") => BLOCK,
+        Some("p") => FIFO,
+        other => {
+            cx.problem(format!("{at}/type"), format!("unknown device type {:?}; known: c, b, u, p", other.unwrap_or_default()));
+            return None;
+        }
+    };
+    let mut number = |value: Option<i64>, name: &str| match value {
+        None if kind == FIFO => 0,
+        Some(value) => u32::try_from(value).unwrap_or_else(|_| {
+            cx.problem(format!("{at}/{name}"), format!("{value} is no device number"));
+            0
+        }),
+        None => {
+            cx.problem(format!("{at}/{name}"), format!("a device needs a {name} number"));
+            0
+        }
+    };
+    let (major, minor) = (number(device.major, "major"), number(device.minor, "minor"));
+    Some(DeviceNode {
+        path: InRoot::new(path),
+        source: DeviceSource::Node,
+        mode: kind | device.file_mode.unwrap_or(0o666) & 0o7777,
+        major,
+        minor,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+    })
+}

@@ -1,0 +1,108 @@
+//! User, groups, and the id maps of a new user namespace.
+
+use runtime_stage::fail::Step;
+use serde::Serialize;
+
+use super::{Context, Kind, Namespaces};
+use crate::spec::IdMapping;
+
+/// Lines of uid_map and gid_map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdMaps {
+    /// User ids.
+    pub uid: Vec<IdMapping>,
+    /// Group ids.
+    pub gid: Vec<IdMapping>,
+    /// setgroups(2) must be denied before an unprivileged caller may map groups (CVE-2014-8989).
+    pub deny_setgroups: bool,
+}
+
+/// Who the program runs as, in the container's ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIds {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups; an empty list drops the caller's.
+    pub groups: Vec<u32>,
+    /// setgroups(2) is not possible in this user namespace.
+    pub keep_groups: bool,
+}
+
+/// The kernel takes no more lines (user_namespaces(7)).
+const MOST_LINES: usize = 340;
+
+pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
+    let linux = cx.spec.linux.as_ref()?;
+    let (uid, gid) = (linux.uid_mappings.clone().unwrap_or_default(), linux.gid_mappings.clone().unwrap_or_default());
+    if !new_user {
+        let joined = linux.namespaces.iter().flatten().any(|ns| ns.typ.as_deref() == Some("user"));
+        if !joined && !(uid.is_empty() && gid.is_empty()) {
+            let message = "user namespace mappings specified, but user namespace isn't enabled in the config";
+            cx.problem("/linux/uidMappings", message);
+        }
+        return None;
+    }
+    check(cx, "/linux/uidMappings", &uid);
+    check(cx, "/linux/gidMappings", &gid);
+    Some(IdMaps { deny_setgroups: !cx.facts.privileged() && gid.len() == 1 && gid.iter().all(|m| m.size == 1), uid, gid })
+}
+
+fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
+    if lines.is_empty() {
+        cx.problem(pointer, "a user namespace without any mapping; map at least container id 0");
+    }
+    if lines.len() > MOST_LINES {
+        cx.problem(pointer, format!("{} mappings; the kernel takes {MOST_LINES}", lines.len()));
+    }
+    for (index, line) in lines.iter().enumerate() {
+        let end = |start: u32| u64::from(start) + u64::from(line.size) > u64::from(u32::MAX);
+        if line.size == 0 || end(line.container_id) || end(line.host_id) {
+            cx.problem(format!("{pointer}/{index}"), "the size is 0 or the range ends beyond 4294967294");
+        }
+    }
+    if !lines.is_empty() && !covers(lines, 0) {
+        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
+    }
+}
+
+fn covers(lines: &[IdMapping], id: u32) -> bool {
+    lines.iter().any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
+}
+
+pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
+    let user = cx.spec.process.as_ref().and_then(|process| process.user.clone()).unwrap_or_default();
+    let plan = UserIds {
+        uid: user.uid.unwrap_or(0),
+        gid: user.gid.unwrap_or(0),
+        groups: user.additional_gids.unwrap_or_default(),
+        keep_groups: namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+    };
+    if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
+        cx.problem("/linux/namespaces", "rootless container requires user namespaces");
+    }
+    if plan.keep_groups && !plan.groups.is_empty() {
+        cx.problem("/process/user/additionalGids", "cannot set any additional groups in a rootless container");
+    }
+    if let Some(maps) = &namespaces.maps {
+        let mut unmapped = |lines: &[IdMapping], call: &str, id: u32, pointer: &str| {
+            if !lines.is_empty() && !covers(lines, id) {
+                cx.problem(pointer, format!("cannot {call} to unmapped {}id {id} in user namespace", &call[3..4]));
+            }
+        };
+        unmapped(&maps.uid, "setuid", plan.uid, "/process/user/uid");
+        unmapped(&maps.gid, "setgid", plan.gid, "/process/user/gid");
+    }
+    for (id, pointer) in [(plan.uid, "/process/user/uid"), (plan.gid, "/process/user/gid")] {
+        if id == u32::MAX {
+            cx.problem(pointer, "4294967295 is no id: to the kernel it means \"unchanged\"");
+        }
+    }
+    for (index, call) in ["additionalGids", "gid", "uid"].into_iter().enumerate() {
+        cx.origins.note(Step::Ids, index, format!("/process/user/{call}"), format!("take the ids {}:{}", plan.uid, plan.gid));
+    }
+    plan
+}

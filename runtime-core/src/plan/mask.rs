@@ -1,0 +1,45 @@
+//! `maskedPaths` and `readonlyPaths`.
+
+use runtime_stage::fail::Step;
+use serde::Serialize;
+
+use super::{Context, InRoot, Source};
+
+/// Paths covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Masks {
+    /// Made read-only, first.
+    pub readonly: Vec<InRoot>,
+    /// Made empty, after.
+    pub masked: Vec<InRoot>,
+    /// The host's /dev/null, for masked files.
+    pub null: Option<Source>,
+}
+
+pub(super) fn plan(cx: &mut Context<'_>) -> Masks {
+    let Some(linux) = cx.spec.linux.as_ref() else { return Masks::default() };
+    let (readonly, masked) = (linux.readonly_paths.as_deref(), linux.masked_paths.as_deref());
+    let readonly = paths(cx, "/linux/readonlyPaths", "make read-only", Step::ReadonlyPath, readonly.unwrap_or_default());
+    let masked = paths(cx, "/linux/maskedPaths", "mask", Step::MaskedPath, masked.unwrap_or_default());
+    let null = (!masked.is_empty()).then(|| cx.host("/dev/null".to_owned(), false));
+    Masks { readonly, masked, null }
+}
+
+fn paths(cx: &mut Context<'_>, pointer: &str, verb: &str, step: Step, list: &[String]) -> Vec<InRoot> {
+    let mut paths: Vec<InRoot> = Vec::new();
+    for (index, path) in list.iter().enumerate() {
+        let at = format!("{pointer}/{index}");
+        cx.no_nul(&at, path);
+        if !path.starts_with('/') {
+            cx.problem(at, format!("{path:?} is not absolute"));
+            continue;
+        }
+        let path = InRoot::new(path);
+        if !paths.contains(&path) {
+            cx.origins.note(step, paths.len(), at, format!("{verb} /{}", path.0));
+            paths.push(path);
+        }
+    }
+    paths
+}

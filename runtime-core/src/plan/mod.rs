@@ -1,0 +1,258 @@
+//! The launch plan: everything the stage will do, worked out beforehand.
+//!
+//! [`plan`] is a pure function of the config, the host's facts and the request. It finds every problem there
+//! is, each with its JSON pointer, and otherwise returns a record that says in order what will happen. Nothing
+//! is opened and nothing is changed here; what must be opened is named by [`Slot`] and opened by
+//! [`launch::bind`](crate::launch). After it, only the kernel may refuse.
+
+mod caps;
+mod cgroup;
+mod device;
+mod ids;
+mod mask;
+mod mount;
+mod namespace;
+mod origin;
+mod process;
+mod rlimit;
+mod root;
+mod session;
+mod tty;
+mod unsupported;
+mod uts;
+pub(crate) mod wire;
+
+pub use caps::CapabilitySets;
+pub use cgroup::CgroupPlan;
+pub use device::{DeviceNode, DeviceSource, LinkNode};
+pub use ids::{IdMaps, UserIds};
+pub use mask::Masks;
+pub use mount::{MountKind, MountStep, Propagation};
+pub use namespace::{Join, Kind, Namespaces};
+pub use origin::Origins;
+pub use process::Program;
+pub use rlimit::Limit;
+pub use root::RootPlan;
+pub use session::Keyring;
+pub use tty::Terminal;
+
+use serde::Serialize;
+
+use crate::host::HostFacts;
+use crate::spec::{Problem, Spec};
+
+/// A path of the host, opened by the parent before anything of the container runs.
+pub type HostPath = String;
+
+/// A path inside the container, relative to its root and without a leading slash; only the stage resolves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InRoot(pub String);
+
+impl InRoot {
+    /// From an absolute or relative path, cleaned of ".", ".." and doubled slashes by name alone.
+    pub fn new(path: &str) -> Self {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        Self(parts.join("/"))
+    }
+}
+
+/// An index into the table of descriptors the parent opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Slot(pub u16);
+
+/// What a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SlotSource {
+    /// A detached clone of a host mount, file or directory.
+    Clone {
+        /// What is cloned.
+        path: HostPath,
+        /// With everything mounted below it.
+        recursive: bool,
+    },
+    /// A detached clone of the container's cgroup directory in one v1 hierarchy.
+    CgroupClone {
+        /// Index into the placement.
+        hierarchy: usize,
+    },
+    /// A namespace file.
+    Namespace {
+        /// Its path.
+        path: HostPath,
+        /// Its type.
+        kind: Kind,
+    },
+}
+
+/// Where a bind or a device comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The parent clones it.
+    Slot(Slot),
+    /// The stage clones it by its host path: the parent lacks the right to.
+    Path(HostPath),
+}
+
+/// What the caller adds to the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Container id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Use chroot in place of pivot_root.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// There is someone to take the terminal's master.
+    pub console: bool,
+    /// Terminal size where the config has none: rows, columns.
+    pub console_size: Option<(u16, u16)>,
+    /// How many descriptors are passed on, as 3, 4, ….
+    pub preserve_fds: u32,
+    /// How many of them are for sd_listen_fds(3).
+    pub listen_fds: u32,
+}
+
+/// The plan of one launch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What the parent opens before.
+    pub slots: Vec<SlotSource>,
+    /// Where its processes are accounted and limited; absent: where the caller's are.
+    pub cgroup: Option<CgroupPlan>,
+    /// Namespaces made and joined.
+    pub namespaces: Namespaces,
+    /// Session keyring.
+    pub keyring: Option<Keyring>,
+    /// The root filesystem.
+    pub root: RootPlan,
+    /// Mounts, in order.
+    pub mounts: Vec<MountStep>,
+    /// Device nodes, in order.
+    pub devices: Vec<DeviceNode>,
+    /// Links made after the mounts.
+    pub links: Vec<LinkNode>,
+    /// Terminal.
+    pub terminal: Option<Terminal>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// Read-only and masked paths.
+    pub masks: Masks,
+    /// The program.
+    pub program: Program,
+    /// Who it runs as.
+    pub user: UserIds,
+    /// Capability sets; absent: unchanged.
+    pub capabilities: Option<CapabilitySets>,
+    /// Set no_new_privs.
+    pub no_new_privileges: bool,
+    /// Resource limits.
+    pub rlimits: Vec<Limit>,
+    /// OOM killer adjustment.
+    pub oom_score_adj: Option<i32>,
+    /// System call filter.
+    pub seccomp: Option<crate::seccomp::Filter>,
+    /// What the config asks for that is not done, as the spec allows.
+    pub warnings: Vec<String>,
+    /// Where each step comes from, for errors.
+    #[serde(skip)]
+    pub origins: Origins,
+}
+
+/// What the nouns share while they plan.
+pub(crate) struct Context<'a> {
+    pub spec: &'a Spec,
+    pub facts: &'a HostFacts,
+    pub request: &'a Request,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+    pub slots: Vec<SlotSource>,
+    pub origins: Origins,
+}
+
+impl Context<'_> {
+    /// Notes a problem.
+    pub fn problem(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem::new(pointer, message));
+    }
+
+    /// A slot for `source`; equal sources share one.
+    pub fn slot(&mut self, source: SlotSource) -> Slot {
+        let shared = matches!(source, SlotSource::Namespace { .. });
+        let at = self.slots.iter().position(|known| shared && *known == source).unwrap_or_else(|| {
+            self.slots.push(source);
+            self.slots.len() - 1
+        });
+        Slot(u16::try_from(at).unwrap_or(u16::MAX))
+    }
+
+    /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
+    pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
+        if self.facts.privileged() { Source::Slot(self.slot(SlotSource::Clone { path, recursive })) } else { Source::Path(path) }
+    }
+
+    /// Text for the kernel: a NUL inside would change its meaning.
+    pub fn no_nul(&mut self, pointer: &str, text: &str) {
+        if text.contains('\0') {
+            self.problem(pointer, "contains a NUL byte");
+        }
+    }
+}
+
+/// Works out the plan, or everything that is wrong with the config.
+pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, Vec<Problem>> {
+    let mut context = Context {
+        spec,
+        facts,
+        request,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        slots: Vec::new(),
+        origins: Origins::default(),
+    };
+    let cx = &mut context;
+    unsupported::check(cx);
+    let namespaces = namespace::plan(cx);
+    let root = root::plan(cx);
+    let mounts = mount::plan(cx, &namespaces);
+    let (devices, links) = device::plan(cx, &namespaces, &mounts);
+    let user = ids::user(cx, &namespaces);
+    let plan = Plan {
+        cgroup: cgroup::plan(cx, &namespaces),
+        keyring: session::keyring(cx, &namespaces),
+        terminal: tty::plan(cx),
+        hostname: uts::hostname(cx, &namespaces),
+        domainname: uts::domainname(cx, &namespaces),
+        masks: mask::plan(cx),
+        program: process::plan(cx),
+        capabilities: caps::plan(cx, &namespaces),
+        no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),
+        rlimits: rlimit::plan(cx),
+        oom_score_adj: session::oom_score_adj(cx),
+        seccomp: session::seccomp(cx),
+        namespaces,
+        root,
+        mounts,
+        devices,
+        links,
+        user,
+        slots: Vec::new(),
+        warnings: Vec::new(),
+        origins: Origins::default(),
+    };
+    let Context { problems, warnings, slots, origins, .. } = context;
+    if problems.is_empty() { Ok(Plan { slots, warnings, origins, ..plan }) } else { Err(problems) }
+}

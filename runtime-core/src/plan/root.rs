@@ -1,0 +1,69 @@
+//! `root`: where the filesystem comes from and how it becomes "/".
+
+use runtime_stage::fail::Step;
+use runtime_stage::sys::ms;
+use serde::Serialize;
+
+use super::mount::{Propagation, propagation};
+use super::{Context, Source};
+
+/// The root filesystem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootPlan {
+    /// Absolute host path, for the state.
+    pub path: String,
+    /// Where it is cloned from.
+    pub source: Source,
+    /// Propagation of the host's tree while preparing.
+    pub while_preparing: Propagation,
+    /// Propagation of the new "/"; absent: what it inherits.
+    pub propagation: Option<Propagation>,
+    /// Remount it read-only at the end.
+    pub readonly: bool,
+    /// Use chroot in place of pivot_root.
+    pub no_pivot: bool,
+}
+
+pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
+    let root = cx.spec.root.clone().unwrap_or_default();
+    let path = match root.path.as_deref() {
+        None | Some("") => {
+            cx.problem("/root/path", "root must be specified");
+            String::new()
+        }
+        Some(path) => absolute(&cx.request.bundle, path),
+    };
+    cx.no_nul("/root/path", &path);
+    let wanted = cx.spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref()).filter(|p| !p.is_empty());
+    let requested = wanted.and_then(|name| {
+        let found = propagation(name);
+        if found.is_none() {
+            cx.problem("/linux/rootfsPropagation", format!("unknown propagation {name:?}; known: shared, slave, private, unbindable"));
+        }
+        found
+    });
+    if requested.is_some_and(|p| p.0 & ms::PRIVATE != 0) && cx.request.no_pivot {
+        cx.problem("/linux/rootfsPropagation", "private propagation does not work with --no-pivot");
+    }
+    // The host must never see our mounts, whatever the container's own root becomes later.
+    let private = Propagation(ms::PRIVATE | ms::REC);
+    let slave = Propagation(ms::SLAVE | ms::REC);
+    for (step, what) in [(Step::PrepareRoot, "prepare the root filesystem"), (Step::EnterRoot, "enter the root filesystem")] {
+        cx.origins.note(step, 0, "/root/path", format!("{what} {path}"));
+    }
+    cx.origins.note(Step::SealRoot, 0, "/root/readonly", "make the root filesystem read-only");
+    RootPlan {
+        source: cx.host(path.clone(), true),
+        path,
+        while_preparing: if requested.is_some_and(|p| p.0 & ms::PRIVATE != 0) { private } else { slave },
+        propagation: requested,
+        readonly: root.readonly,
+        no_pivot: cx.request.no_pivot,
+    }
+}
+
+/// `path`, taken from `base` if it is relative.
+pub(super) fn absolute(base: &str, path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("{}/{}", base.trim_end_matches('/'), path) }
+}

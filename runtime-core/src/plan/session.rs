@@ -1,0 +1,55 @@
+//! Session keyring, OOM adjustment, system call filter: what is one call each.
+
+use runtime_stage::fail::Step;
+use serde::Serialize;
+
+use super::{Context, Kind, Namespaces};
+
+/// The session keyring joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Keyring {
+    /// `_ses.<id>`: named, so that exec joins the same.
+    pub name: String,
+    /// Permission bits (keyctl_setperm(3)).
+    pub permissions: u32,
+}
+
+/// What the kernel gives a new session keyring.
+const DEFAULT: u32 = 0x3f13_0000;
+const USER_SEARCH: u32 = 0x0008_0000;
+const OTHER_SEARCH: u32 = 0x8;
+
+pub(super) fn keyring(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Keyring> {
+    if cx.request.no_new_keyring {
+        return None;
+    }
+    // In a user namespace the owner of the keyring is nobody inside: others must be able to search it.
+    let search = if namespaces.is_private(Kind::User) { OTHER_SEARCH } else { USER_SEARCH };
+    cx.origins.note(Step::Keyring, 0, "", "make the session keyring");
+    Some(Keyring { name: format!("_ses.{}", cx.request.id), permissions: DEFAULT | search })
+}
+
+pub(super) fn oom_score_adj(cx: &mut Context<'_>) -> Option<i32> {
+    let value = cx.spec.process.as_ref()?.oom_score_adj?;
+    if !(-1000..=1000).contains(&value) {
+        cx.problem("/process/oomScoreAdj", format!("{value} is outside -1000 to 1000"));
+    }
+    Some(value)
+}
+
+pub(super) fn seccomp(cx: &mut Context<'_>) -> Option<crate::seccomp::Filter> {
+    let profile = cx.spec.linux.as_ref()?.seccomp.as_ref()?;
+    match crate::seccomp::compile(profile, crate::seccomp::Arch::native()) {
+        Ok(filter) => {
+            if filter.notify {
+                cx.problem("/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported by this version of runtime");
+            }
+            cx.origins.note(Step::Seccomp, 0, "/linux/seccomp", "load the system call filter");
+            Some(filter)
+        }
+        Err(problems) => {
+            cx.problems.extend(problems);
+            None
+        }
+    }
+}

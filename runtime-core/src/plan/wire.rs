@@ -1,0 +1,233 @@
+//! The plan in the stage's own form: encoder for the schema of `runtime_stage::wire`.
+
+use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, Wire, flag, mount_flag, mount_kind};
+
+use super::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
+
+/// Slots beyond the plan's own, opened for every launch; `None` where there is none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    pub stdio: [Option<u32>; 3],
+    pub preserved: Vec<u32>,
+    pub tasks: Vec<u32>,
+    pub gate: Option<u32>,
+    pub status: Option<u32>,
+}
+
+/// An encoded plan, and how many pointers execve will need.
+pub(crate) struct Encoded {
+    pub bytes: Vec<u8>,
+    pub pointers: usize,
+}
+
+/// Texts and lists behind the header.
+struct Arena {
+    bytes: Vec<u8>,
+}
+
+impl Arena {
+    fn text(&mut self, text: &str) -> Text {
+        if text.is_empty() {
+            return Text::default();
+        }
+        let at = self.at();
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(0);
+        Text { at, len: number(text.len()) }
+    }
+
+    fn list<T: Wire>(&mut self, items: &[T]) -> List<T> {
+        let at = self.at();
+        for item in items {
+            item.put(&mut |bytes| self.bytes.extend_from_slice(bytes));
+        }
+        List::new(at, number(items.len()))
+    }
+
+    fn texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> List<Text> {
+        let texts: Vec<Text> = texts.into_iter().map(|text| self.text(text)).collect();
+        self.list(&texts)
+    }
+
+    fn at(&self) -> u32 {
+        number(self.bytes.len())
+    }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Encodes the plan.
+pub(crate) fn encode(plan: &Plan, extra: &Extra) -> Encoded {
+    let mut arena = Arena { bytes: vec![0; Header::SIZE] };
+    let mut header = Header { magic: wire::MAGIC, flags: flags(plan), ..Header::default() };
+    descriptors(&mut header, &mut arena, extra);
+    namespaces(&mut header, &mut arena, plan);
+    filesystem(&mut header, &mut arena, plan);
+    process(&mut header, &mut arena, plan);
+    privileges(&mut header, &mut arena, plan);
+    let mut at = 0;
+    header.put(&mut |bytes| {
+        arena.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    });
+    let pointers = (header.args.count + header.env.count) as usize + 2;
+    Encoded { bytes: arena.bytes, pointers }
+}
+
+fn flags(plan: &Plan) -> u32 {
+    let joins = !plan.namespaces.join.is_empty();
+    let user = plan.namespaces.is_private(Kind::User);
+    let bits = [
+        (plan.namespaces.maps.is_some(), flag::MAP_IDS),
+        (user, flag::BECOME_ROOT),
+        (plan.namespaces.fork, flag::FORK),
+        (joins, flag::NOT_DUMPABLE),
+        (plan.namespaces.loopback, flag::LOOPBACK),
+        (plan.root.no_pivot, flag::NO_PIVOT),
+        (plan.terminal.is_some(), flag::TERMINAL),
+        (plan.root.readonly, flag::READONLY_ROOT),
+        (plan.program.home, flag::HOME),
+        (plan.no_new_privileges, flag::NO_NEW_PRIVS),
+        (plan.capabilities.is_some(), flag::CAPABILITIES),
+        (plan.user.keep_groups, flag::KEEP_GROUPS),
+        (plan.program.from_path, flag::SEARCH_PATH),
+    ];
+    bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
+}
+
+fn descriptors(header: &mut Header, arena: &mut Arena, extra: &Extra) {
+    let [stdin, stdout, stderr] = extra.stdio.map(|slot| slot.unwrap_or(NO_SLOT));
+    (header.stdin, header.stdout, header.stderr) = (stdin, stdout, stderr);
+    header.preserved = arena.list(&extra.preserved);
+    header.tasks = arena.list(&extra.tasks);
+    header.gate = extra.gate.unwrap_or(NO_SLOT);
+    header.status = extra.status.unwrap_or(NO_SLOT);
+}
+
+fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    header.unshare = plan.namespaces.unshare.iter().fold(0, |flags, kind| flags | kind.flag());
+    let joins: Vec<wire::Join> = plan.namespaces.join.iter().map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() }).collect();
+    header.joins = arena.list(&joins);
+    if let Some(keyring) = &plan.keyring {
+        header.keyring = arena.text(&keyring.name);
+        header.keyring_permissions = keyring.permissions;
+    }
+}
+
+fn source(arena: &mut Arena, source: Option<&Source>) -> (u32, Text) {
+    match source {
+        Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
+        Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
+        None => (NO_SLOT, Text::default()),
+    }
+}
+
+fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source));
+    header.root_propagation = plan.root.while_preparing.0 as u32;
+    header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
+    let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step)).collect();
+    header.mounts = arena.list(&mounts);
+    let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();
+    header.devices = arena.list(&devices);
+    let links: Vec<wire::Link> = plan.links.iter().map(|link| wire::Link { path: arena.text(&link.path.0), target: arena.text(&link.target) }).collect();
+    header.links = arena.list(&links);
+    header.readonly_paths = arena.texts(plan.masks.readonly.iter().map(|path| path.0.as_str()));
+    header.masked_paths = arena.texts(plan.masks.masked.iter().map(|path| path.0.as_str()));
+    header.null_slot = source(arena, plan.masks.null.as_ref()).0;
+    header.hostname = arena.text(plan.hostname.as_deref().unwrap_or_default());
+    header.domainname = arena.text(plan.domainname.as_deref().unwrap_or_default());
+    if let Some(terminal) = &plan.terminal {
+        (header.rows, header.columns) = (terminal.rows.into(), terminal.columns.into());
+    }
+}
+
+fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
+    let bind = match &node.source {
+        DeviceSource::Node => None,
+        DeviceSource::Bind(source) => Some(source),
+    };
+    let (slot, host) = source(arena, bind);
+    wire::Device { path: arena.text(&node.path.0), mode: node.mode, major: node.major, minor: node.minor, uid: node.uid, gid: node.gid, slot, host }
+}
+
+fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
+    let bits = [
+        (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
+        (step.readonly_late, mount_flag::READONLY_LATE),
+        (step.keep_mode, mount_flag::KEEP_MODE),
+    ];
+    let propagation: Vec<u32> = step.propagation.iter().map(|propagation| propagation.0 as u32).collect();
+    let mut record = wire::Mount {
+        flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
+        target: arena.text(&step.target.0),
+        slot: NO_SLOT,
+        attr_set: step.set,
+        attr_clear: step.clear,
+        attr_relax: step.relax,
+        all_set: step.all_set,
+        all_clear: step.all_clear,
+        propagation: arena.list(&propagation),
+        ..wire::Mount::default()
+    };
+    match &step.kind {
+        MountKind::Filesystem { fstype, source: shown, options, or_bind } => {
+            record.kind = mount_kind::FILESYSTEM;
+            record.fstype = arena.text(fstype);
+            let options: Vec<FsOption> = options.iter().map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) }).collect();
+            record.options = arena.list(&options);
+            record.source = arena.text(shown);
+            if or_bind.is_some() {
+                record.flags |= mount_flag::BIND_ON_EPERM;
+                (record.slot, record.source) = source(arena, or_bind.as_ref());
+            }
+        }
+        MountKind::Bind { source: from, recursive } => {
+            record.kind = mount_kind::BIND;
+            (record.slot, record.fstype) = source(arena, Some(from));
+            record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
+        }
+        MountKind::Remount => record.kind = mount_kind::REMOUNT,
+        MountKind::Link(target) => {
+            record.kind = mount_kind::LINK;
+            record.source = arena.text(target);
+        }
+    }
+    record
+}
+
+fn process(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    let program = &plan.program;
+    header.umask = program.umask;
+    header.cwd = arena.text(&program.cwd);
+    header.args = arena.texts(program.args.iter().map(String::as_str));
+    // The stage replaces this last entry.
+    let home = program.home.then_some("HOME=/");
+    header.env = arena.texts(program.env.iter().map(String::as_str).chain(home));
+    header.candidates = arena.texts(program.candidates.iter().map(String::as_str));
+}
+
+fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    (header.uid, header.gid) = (plan.user.uid, plan.user.gid);
+    header.groups = arena.list(&plan.user.groups);
+    if let Some(sets) = &plan.capabilities {
+        header.bounding = sets.bounding;
+        header.effective = sets.effective;
+        header.permitted = sets.permitted;
+        header.inheritable = sets.inheritable;
+        header.ambient = sets.ambient;
+    }
+    let limits: Vec<wire::Rlimit> = plan.rlimits.iter().map(|limit| wire::Rlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard }).collect();
+    header.rlimits = arena.list(&limits);
+    if let Some(filter) = &plan.seccomp {
+        // The kernel reads instructions of eight bytes where they stand: aligned.
+        arena.bytes.resize(arena.bytes.len().next_multiple_of(8), 0);
+        let at = arena.at();
+        let program = filter.bytes();
+        header.seccomp = List::new(at, number(program.len() / 8));
+        header.seccomp_flags = filter.flags;
+        arena.bytes.extend_from_slice(&program);
+    }
+}

@@ -1,0 +1,105 @@
+//! `Runtime`: where containers live and how they are launched. Every verb starts here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{Container, Result};
+
+/// How grave a message of the library is; the words are those of runc's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something was not done as asked, in a way the spec allows.
+    Warning,
+}
+
+/// Receives the library's messages; there is no global logger.
+pub type Log = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
+/// Which way into the stage a launch takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// The sealed memfd, and the in-process entry where the host refuses to execute one.
+    #[default]
+    Auto,
+    /// Only the sealed memfd.
+    Sealed,
+    /// Only the in-process entry.
+    InProcess,
+}
+
+/// Settings of a [`Runtime`].
+#[derive(Clone)]
+pub struct Options {
+    /// State directory, one sub-directory per container.
+    pub root: PathBuf,
+    /// Use systemd to make cgroups.
+    pub systemd_cgroup: bool,
+    /// Ignore lacking rights on cgroups; `None`: decide by the caller's ids (runc's `--rootless auto`).
+    pub rootless: Option<bool>,
+    /// Way into the stage.
+    pub entry: Entry,
+    /// Receiver of messages.
+    pub log: Option<Log>,
+}
+
+impl Options {
+    /// Defaults, with `root` as the state directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), systemd_cgroup: false, rootless: None, entry: Entry::default(), log: None }
+    }
+}
+
+/// Launches containers and finds those there are. `Send + Sync`; holds no lock and no thread.
+pub struct Runtime {
+    pub(crate) options: Options,
+    /// The sealed stage, made on the first launch; `None` where the host refuses to execute one.
+    pub(crate) stage: std::sync::OnceLock<Option<std::os::fd::OwnedFd>>,
+}
+
+impl Runtime {
+    /// A runtime over `options.root`, which need not exist yet.
+    pub fn new(options: Options) -> Self {
+        Self { options, stage: std::sync::OnceLock::new() }
+    }
+
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        &self.options.root
+    }
+
+    /// Creates a container: everything of the config applied, the program waiting for [`Container::start`].
+    pub fn create(&self, request: &crate::Create<'_>) -> Result<Container> {
+        crate::verb::create::create(self, request)
+    }
+
+    /// Creates and starts a container in one go.
+    pub fn run(&self, request: &crate::Create<'_>) -> Result<Container> {
+        crate::verb::create::run(self, request)
+    }
+
+    /// The container called `id`. Error [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    pub fn container(&self, id: &str) -> Result<Container> {
+        crate::verb::state::load(self, id)
+    }
+
+    /// Every container under the root. An entry that cannot be read is an error in its place.
+    pub fn list(&self) -> Result<Vec<Result<Container>>> {
+        crate::verb::state::list(self)
+    }
+
+    /// Deletes `id`, also when it was only half made. With `force` it is killed first, and its absence is
+    /// no error.
+    pub fn delete(&self, id: &str, force: bool) -> Result<()> {
+        crate::verb::delete::delete(self, id, force)
+    }
+
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        if let Some(log) = &self.options.log {
+            log(level, message);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `linux.namespaces`, id mappings and time offsets.
+use super::object;
+
+object! {
+    /// One namespace, new or joined (namespaces(7)).
+    pub struct Namespace {
+        /// `pid`, `network`, `mount`, `ipc`, `uts`, `user`, `cgroup` or `time`.
+        #[serde(rename = "type")]
+        pub typ: Option<String>,
+        /// File of a namespace to join; absent: a new one.
+        pub path: Option<String>,
+    }
+}
+
+object! {
+    /// One line of a uid_map or gid_map (user_namespaces(7)).
+    pub struct IdMapping {
+        /// First id inside.
+        #[serde(rename = "containerID")]
+        pub container_id: u32,
+        /// First id outside.
+        #[serde(rename = "hostID")]
+        pub host_id: u32,
+        /// How many.
+        pub size: u32,
+    }
+}
+
+object! {
+    /// Offset of one clock (time_namespaces(7)).
+    pub struct TimeOffset {
+        /// Seconds.
+        pub secs: i64,
+        /// Nanoseconds.
+        pub nanosecs: u32,
+    }
+}

@@ -1,0 +1,213 @@
+//! Bytes to [`Spec`], with every problem found at once.
+//!
+//! The fast path is one pass of serde_json over the bytes. Only when that fails is the document read
+//! a second time as a tree: the first offending node is noted with its JSON pointer, taken out, and the
+//! rest is tried again, until nothing more is wrong.
+
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::{Map, Spec};
+
+/// One thing wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// JSON pointer (RFC 6901) of the offending value; empty for the document itself.
+    pub pointer: String,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at `pointer`.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pointer.as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+/// More problems than this are not looked for: the document is not a config.
+const MOST_PROBLEMS: usize = 64;
+
+/// Parses `config.json`. Unknown members are ignored, as config.md asks; duplicated known ones are errors.
+pub fn parse(bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
+    parse_as(bytes)
+}
+
+/// Parses any object of the spec (`process.json` of exec, the resources of update, …).
+pub fn parse_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
+    serde_json::from_slice(bytes).map_err(|first| explain::<T>(bytes, &first))
+}
+
+/// Finds every offending node of a document that did not parse as `T`.
+fn explain<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> Vec<Problem> {
+    let mut problems = duplicates::<T>(bytes, first);
+    let mut tree = match serde_json::from_slice::<Value>(bytes) {
+        Ok(tree) => tree,
+        Err(error) => return vec![Problem::new("", format!("invalid JSON: {error}"))],
+    };
+    while problems.len() < MOST_PROBLEMS {
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(&tree) else { break };
+        let pointer = pointer_of(error.path());
+        if problems.last().is_none_or(|last| last.pointer != pointer) {
+            problems.push(Problem::new(pointer.clone(), plain(&error.into_inner())));
+        }
+        if !remove(&mut tree, &pointer) {
+            break;
+        }
+    }
+    if problems.is_empty() {
+        problems.push(Problem::new("", plain(first)));
+    }
+    problems
+}
+
+/// A duplicated member vanishes when the document becomes a tree, so it is noted from the first error.
+fn duplicates<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> Vec<Problem> {
+    if !first.to_string().contains("duplicate") {
+        return Vec::new();
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => vec![Problem::new(pointer_of(error.path()), error.into_inner().to_string())],
+        Ok(_) => Vec::new(),
+    }
+}
+
+/// serde_json's message without "at line 0 column 0", which a tree does not have.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.find(" at line 0") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", escape(key))),
+            Segment::Enum { variant } => pointer.push_str(&format!("/{variant}")),
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// One member name as RFC 6901 writes it.
+pub fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn unescape(name: &str) -> String {
+    name.replace("~1", "/").replace("~0", "~")
+}
+
+/// Takes the node at `pointer` out of `tree`; array elements become an empty object or null in place so
+/// that the indices of later problems stay true.
+fn remove(tree: &mut Value, pointer: &str) -> bool {
+    let Some((parent, last)) = pointer.rsplit_once('/') else { return false };
+    match tree.pointer_mut(parent) {
+        Some(Value::Object(members)) => members.remove(&unescape(last)).is_some(),
+        Some(Value::Array(items)) => {
+            let Some(item) = last.parse::<usize>().ok().and_then(|i| items.get_mut(i)) else { return false };
+            let blank = [Value::Object(serde_json::Map::new()), Value::String(String::new()), Value::from(0)];
+            let next = match blank.iter().position(|b| b == item) {
+                None => blank.into_iter().next(),
+                Some(at) => blank.into_iter().nth(at + 1),
+            };
+            match next {
+                Some(next) => *item = next,
+                None => return false,
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A map whose names may not repeat.
+pub(crate) fn unique_map<'de, D, T>(deserializer: D) -> Result<Option<Map<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    struct Unique<T>(std::marker::PhantomData<T>);
+    impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for Unique<T> {
+        type Value = Option<Map<T>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut map = Map::new();
+            while let Some(name) = access.next_key::<String>()? {
+                let value = access.next_value()?;
+                if map.contains_key(&name) {
+                    return Err(serde::de::Error::custom(format_args!("duplicate field `{name}`")));
+                }
+                map.insert(name, value);
+            }
+            Ok(Some(map))
+        }
+    }
+    deserializer.deserialize_any(Unique(std::marker::PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointers(text: &str) -> Vec<String> {
+        parse(text.as_bytes()).unwrap_err().into_iter().map(|p| p.pointer).collect()
+    }
+
+    #[test]
+    fn reports_every_problem_with_its_pointer() {
+        let text =
+            r#"{"process":{"cwd":3,"user":{"uid":-1},"args":["a",7]},"mounts":[{"options":"ro"},{"destination":[]}]}"#;
+        let mut found = pointers(text);
+        found.sort();
+        assert_eq!(
+            found,
+            ["/mounts/0/options", "/mounts/1/destination", "/process/args/1", "/process/cwd", "/process/user/uid"]
+        );
+    }
+
+    #[test]
+    fn duplicates_are_errors_and_unknown_members_are_not() {
+        assert_eq!(pointers(r#"{"hostname":"a","hostname":"b"}"#).len(), 1);
+        assert_eq!(pointers(r#"{"annotations":{"x":"1","x":"2"}}"#), ["/annotations"]);
+        assert!(parse(br#"{"unheard":1,"of":{"x":[]}}"#).is_ok());
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let spec = parse(br#"{"mounts":null,"annotations":null,"linux":{"sysctl":null}}"#).unwrap();
+        assert_eq!(spec.mounts, None);
+        assert_eq!(spec.annotations, None);
+    }
+
+    #[test]
+    fn broken_json_is_one_problem() {
+        let problems = parse(b"{\"root\":").unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with("invalid JSON"), "{problems:?}");
+    }
+}

@@ -1,0 +1,209 @@
+//! `<root>/<id>`: the directory of one container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::root::{by_fd, trust};
+use super::{Record, Root, exists, failed, json, not_found};
+use crate::{Error, ErrorKind, Result};
+
+/// File in the directory while the program of a created container waits for start; opening it lets it go.
+pub(crate) const FIFO: &str = "exec.fifo";
+/// The same file until create commits by renaming it to [`FIFO`].
+pub(crate) const GATE: &str = "gate";
+/// The others may pass through, to the fifo, but not look: the container's root may be any user of the host.
+const MODE: Mode = Mode::from_bits_truncate(0o711);
+/// Tries of create at winning against deletes of the same id.
+const TRIES: usize = 100;
+
+/// One container's directory, open; see [`lock`](Dir::lock) for who may change what is in it.
+pub(crate) struct Dir {
+    root: Arc<Root>,
+    fd: OwnedFd,
+    id: String,
+    pub(super) locked: bool,
+}
+
+impl Dir {
+    /// Makes `<root>/<id>`, and `root` where needed, and locks it. Error Exists: the id is taken.
+    ///
+    /// mkdirat(2) decides between two creators. For an instant the directory is there without a lock; a
+    /// delete that comes in between takes the lock, finds no record and removes the directory, and then it is
+    /// made anew here. Another creator may even have made it by then: whoever locks it first without a record
+    /// in it owns it.
+    pub(crate) fn create(root: &Path, id: &str) -> Result<Self> {
+        crate::id::check(id)?;
+        let root = Arc::new(Root::create(root)?);
+        for _ in 0..TRIES {
+            match mkdirat(root.as_fd(), id, MODE) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) => return Err(exists()),
+                Err(e) => {
+                    let call = format!("mkdirat({:?}, 0711)", root.path().join(id));
+                    return Err(failed("make the container's directory", call, e));
+                }
+            }
+            match Self::claim(&root, id) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::Busy => return Err(exists()),
+                done => return done,
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, format!("container {id} is deleted as often as it is made")))
+    }
+
+    fn claim(root: &Arc<Root>, id: &str) -> Result<Self> {
+        let mut dir = Self::open_at(root.clone(), id)?;
+        dir.lock()?;
+        if root.has(id, json::NAME)? {
+            return Err(exists());
+        }
+        Ok(dir)
+    }
+
+    /// Opens `<root>/<id>`, unlocked. Error NotFound: there is none.
+    pub(crate) fn open(root: &Path, id: &str) -> Result<Self> {
+        crate::id::check(id)?;
+        match Root::open(root) {
+            Ok(root) => Self::open_at(Arc::new(root), id),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(not_found()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same below an open root.
+    pub(crate) fn open_at(root: Arc<Root>, id: &str) -> Result<Self> {
+        let path = root.path().join(id);
+        let call = || format!("openat({path:?}, O_DIRECTORY|O_NOFOLLOW)");
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = match openat(root.as_fd(), id, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Err(not_found()),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                return Err(Error::new(ErrorKind::BadState, format!("{path:?} is not a directory")));
+            }
+            Err(e) => return Err(failed("open the container's directory", call(), e)),
+        };
+        let stat = fstat(&fd).map_err(|e| failed("open the container's directory", call(), e))?;
+        trust(&path, &stat)?;
+        // The caller's umask is not ours to change, so what it took away at mkdirat is put back.
+        if stat.st_mode & 0o777 == 0o711 & !0o077 {
+            fchmod(&fd, MODE).map_err(|e| failed("open the container's directory", format!("fchmod({path:?})"), e))?;
+        }
+        Ok(Self { root, fd, id: id.to_owned(), locked: false })
+    }
+
+    /// The container's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The state directory it is in.
+    pub(crate) fn root(&self) -> &Arc<Root> {
+        &self.root
+    }
+
+    /// Its path, for messages and for what takes no descriptor.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().join(&self.id)
+    }
+
+    /// Time since something in it was made or removed; nothing if the clock was set back since.
+    pub(crate) fn age(&self) -> Result<Duration> {
+        let stat = fstat(&self.fd).map_err(|e| failed("look at the container", format!("fstat({:?})", self.path()), e))?;
+        let changed = Duration::new(stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(now.saturating_sub(changed))
+    }
+
+    /// The record; `None`: not written yet, or removed.
+    pub(crate) fn read(&self) -> Result<Option<Record>> {
+        json::read(self.as_fd(), &self.id)
+    }
+
+    /// What can still be read of a record that is broken or of a newer version.
+    pub(crate) fn salvage(&self) -> Record {
+        json::salvage(self.as_fd(), &self.id)
+    }
+
+    /// Writes the record, as a whole or not at all. To be called with the lock held.
+    pub(crate) fn write(&self, record: &Record) -> Result<()> {
+        json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
+    }
+
+    /// Removes the directory with all that is in it, the lock held. Repeating is harmless.
+    pub(crate) fn remove(&self) -> Result<()> {
+        if self.remove_known()? {
+            return Ok(());
+        }
+        self.sweep()?;
+        if self.remove_empty()? { Ok(()) } else { Err(self.failed_remove("", Errno::ENOTEMPTY)) }
+    }
+
+    /// Removes a directory without a record. Nothing shows that it is a container's, and with a wrong root it may be
+    /// anything (`/etc`), so only what a create leaves is removed, and with anything else in it, it stays.
+    pub(crate) fn remove_unrecorded(&self) -> Result<()> {
+        if self.root.has(&self.id, json::NAME)? || !self.remove_known()? {
+            let message = format!("{:?} is not a container's directory", self.path());
+            return Err(Error::new(ErrorKind::BadState, message).with_hint("remove it by hand if it is of no use"));
+        }
+        Ok(())
+    }
+
+    /// Removes what create and start put there, then the directory. False: something else is in it.
+    fn remove_known(&self) -> Result<bool> {
+        for name in [FIFO, GATE, json::TEMPORARY, json::NAME] {
+            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+                // EISDIR: not ours, but swept away below like anything else unknown.
+                Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => {}
+                Err(e) => return Err(self.failed_remove(name, e)),
+            }
+        }
+        self.remove_empty()
+    }
+
+    /// False: it is not empty.
+    fn remove_empty(&self) -> Result<bool> {
+        match unlinkat(self.root.as_fd(), self.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+            Err(e) => Err(self.failed_remove("", e)),
+        }
+    }
+
+    /// Removes files and empty directories that are not ours. Never a tree: one that is there may hold a mount, and
+    /// then whatever of the host that shows would go with it.
+    fn sweep(&self) -> Result<()> {
+        let fail = |e: std::io::Error| self.failed_remove("*", e);
+        for entry in std::fs::read_dir(by_fd(self.as_fd(), "")).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let path = by_fd(self.as_fd(), entry.file_name());
+            let removed = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir(&path),
+                _ => std::fs::remove_file(&path),
+            };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn failed_remove(&self, name: &str, error: impl Into<std::io::Error>) -> Error {
+        failed("remove the container's directory", format!("unlinkat({:?})", self.path().join(name)), error)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,146 @@
+//! The state directory itself, `<root>`: one sub-directory per container.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+
+use super::{Record, failed, json, not_found};
+use crate::{Error, ErrorKind, Result};
+
+/// An open state directory. Everything below it is reached through this descriptor, so that a rename of
+/// something above cannot lead elsewhere.
+pub(crate) struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+    boot_id: OnceLock<String>,
+}
+
+impl Root {
+    /// Opens `path`, which may lead through symbolic links. Error NotFound: there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let call = || format!("open({path:?}, O_DIRECTORY)");
+        let fd = match open(path, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => {
+                return Err(Error::new(ErrorKind::NotFound, "no state directory").with_call(call(), libc::ENOENT));
+            }
+            Err(errno) => return Err(failed("open the state directory", call(), errno)),
+        };
+        let stat = fstat(&fd).map_err(|e| failed("open the state directory", format!("fstat({path:?})"), e))?;
+        trust(path, &stat)?;
+        Ok(Self { fd, path: path.to_owned(), boot_id: OnceLock::new() })
+    }
+
+    /// Opens `path`, after making it and what is above it with mode 0700 where needed.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        match Self::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => return done,
+        }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| failed("make the state directory", format!("mkdir({path:?}, 0700)"), e))?;
+        Self::open(path)
+    }
+
+    /// The path it was opened by.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Id of this boot of the host, read once.
+    pub(crate) fn boot_id(&self) -> Result<&str> {
+        if let Some(id) = self.boot_id.get() {
+            return Ok(id);
+        }
+        let id = crate::sys::proc::boot_id()
+            .map_err(|e| failed("tell this boot from others", "read(\"/proc/sys/kernel/random/boot_id\")".into(), e))?;
+        Ok(self.boot_id.get_or_init(|| id))
+    }
+
+    /// Whether `<root>/<id>/<name>` is there.
+    pub(crate) fn has(&self, id: &str, name: &str) -> Result<bool> {
+        let path = format!("{id}/{name}");
+        match fstatat(&self.fd, path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            Err(e) => Err(failed("look into the state directory", format!("fstatat({path:?})"), e)),
+        }
+    }
+
+    /// The record of `id`; error NotFound where there is none, also while one is being made.
+    pub(crate) fn read(&self, id: &str) -> Result<Record> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let dir = match nix::fcntl::openat(&self.fd, id, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::ENOENT) => return Err(not_found()),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                return Err(Error::new(ErrorKind::BadState, format!("{:?} is not a directory", self.path.join(id))));
+            }
+            Err(e) => return Err(failed("open the container's directory", format!("openat({id:?})"), e)),
+        };
+        json::read(dir.as_fd(), id)?.ok_or_else(not_found)
+    }
+
+    /// Names of the directories in it, sorted. A name that is not UTF-8 is shown with replacement characters.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+        let fail = |e| failed("read the state directory", format!("getdents64({:?})", self.path), e);
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(self.by_fd("")).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ids.push(lossy(entry.file_name()));
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// A path to `name` in this very directory, for what takes no descriptor.
+    pub(super) fn by_fd(&self, name: &str) -> PathBuf {
+        by_fd(self.fd.as_fd(), name)
+    }
+}
+
+/// A path to `name` in the directory `fd`, through procfs.
+pub(super) fn by_fd(fd: BorrowedFd<'_>, name: impl AsRef<Path>) -> PathBuf {
+    Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string()).join(name)
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn lossy(name: OsString) -> String {
+    name.to_string_lossy().into_owned()
+}
+
+/// Refuses a directory in which someone else could plant or replace containers. One of root's is trusted, for
+/// root could do anything anyway.
+pub(super) fn trust(path: &Path, stat: &FileStat) -> Result<()> {
+    let refuse = |why: String, hint: &str| {
+        let message = format!("state directory {path:?} {why}");
+        Err(Error::new(ErrorKind::BadState, message).with_hint(hint))
+    };
+    let me = nix::unistd::geteuid().as_raw();
+    if stat.st_uid != me && stat.st_uid != 0 {
+        return refuse(format!("belongs to user {}, not to user {me}", stat.st_uid), "give another one with --root");
+    }
+    let (others_write, sticky) = (stat.st_mode & 0o022 != 0, stat.st_mode & 0o1000 != 0);
+    if others_write && !sticky {
+        let mode = stat.st_mode & 0o7777;
+        return refuse(format!("can be written by others (mode {mode:04o})"), "chmod 700 it, or give another --root");
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The status of a container, from the record, the process, the freezer and the files of the start gate.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Dir, FIFO, GATE, Record, Root};
+use crate::cgroup::Cgroup;
+use crate::{ErrorKind, Result};
+
+/// Status of a container, derived on every call and never stored (runtime.md, "State").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Being created.
+    Creating,
+    /// Set up; the program waits for start.
+    Created,
+    /// The program runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// The first process is gone.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl Status {
+    /// The status for someone who does not hold the lock: no process but a lock means that it is being made.
+    pub(crate) fn of(root: &Arc<Root>, record: &Record) -> Result<Self> {
+        if record.init_process_pid == 0 && is_held(root, &record.id)? {
+            return Ok(Self::Creating);
+        }
+        Self::locked(root, record)
+    }
+
+    /// The status for who holds the lock: no process means that the creator died.
+    pub(crate) fn locked(root: &Root, record: &Record) -> Result<Self> {
+        if !record.is_alive(root.boot_id()?)? {
+            return Ok(Self::Stopped);
+        }
+        if is_frozen(record) {
+            return Ok(Self::Paused);
+        }
+        if record.inline_gate {
+            return Ok(Self::Running);
+        }
+        // In this order: create renames the first to the second, and start removes the second.
+        Ok(if root.has(&record.id, GATE)? {
+            Self::Creating
+        } else if root.has(&record.id, FIFO)? {
+            Self::Created
+        } else {
+            Self::Running
+        })
+    }
+}
+
+/// A cgroup that is gone or cannot be read does not hold the process back.
+pub(crate) fn is_frozen(record: &Record) -> bool {
+    let frozen = |placement| Cgroup::open(placement).and_then(|cgroup| cgroup.is_frozen());
+    record.cgroup.as_ref().is_some_and(|placement| frozen(placement).unwrap_or(false))
+}
+
+/// Whether someone holds the lock of `id`.
+pub(crate) fn is_held(root: &Arc<Root>, id: &str) -> Result<bool> {
+    match Dir::open_at(root.clone(), id) {
+        Ok(dir) => dir.is_held(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

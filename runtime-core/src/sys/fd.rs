@@ -1,0 +1,37 @@
+//! Descriptors that arrive as numbers.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A descriptor that came with a message (SCM_RIGHTS).
+pub(crate) fn received(fd: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg(2) installed it for the caller, who passes each number here once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A duplicate numbered `lowest` or above, close-on-exec.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) with a number; the result is a new descriptor or an error.
+    let new = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    if new < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// NS_GET_NSTYPE: the CLONE_NEW* bit of a namespace file (ioctl_ns(2)); ENOTTY: it is none.
+pub(crate) fn namespace_kind(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: this request takes no argument.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    if kind < 0 { Err(io::Error::last_os_error()) } else { Ok(kind as u32) }
+}
+
+/// prlimit(2) of another process.
+pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the limit outlives the call; no old one is asked for.
+    let result = unsafe { libc::prlimit64(pid, resource as _, &raw const limit, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,118 @@
+//! What procfs tells about a process and this boot of the host.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// The members of `/proc/<pid>/stat` (proc_pid_stat(5)) in use here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: `R`, `S`, `D`, `T`, `Z` (ended, not reaped), `X` (going away) and others.
+    pub state: char,
+    /// Field 4: pid of the parent; 0 where it is outside the pid namespace of this procfs.
+    pub parent: i32,
+    /// Field 22: when the process started, in clock ticks since boot. With the pid and the boot it names a
+    /// process for good.
+    pub start: u64,
+    /// Field 33: ignored signals 1 to 31, signal N at bit N-1.
+    pub sigignore: u64,
+}
+
+impl Stat {
+    /// Neither a zombie nor going away.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    /// Whether the process ignores `signal` (1 to 31).
+    pub fn ignores(&self, signal: i32) -> bool {
+        (1..=31).contains(&signal) && self.sigignore & (1 << (signal - 1)) != 0
+    }
+}
+
+/// Reads `/proc/<pid>/stat`. Error NotFound, or ESRCH where it vanishes during the read: no such process.
+pub fn stat(pid: i32) -> io::Result<Stat> {
+    // 52 numbers of up to 20 digits and a name of up to 64 bytes fit.
+    let mut buffer = [0; 2048];
+    let mut length = 0;
+    let mut file = File::open(format!("/proc/{pid}/stat"))?;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // seq_file gives the whole line at once, and it ends in a newline, which a process name cannot hide:
+        // the kernel writes one there as an escape.
+        if buffer[..length].ends_with(b"\n") {
+            break;
+        }
+    }
+    parse(&buffer[..length])
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat has an unknown form")))
+}
+
+/// Field 2, the name, stands in parentheses and may itself hold any byte, `)` too, so the last one ends it.
+fn parse(line: &[u8]) -> Option<Stat> {
+    let end = line.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&line[end + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    // Each counts on from the one before: field N, counted from 1, is at N-3 here.
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let start = fields.nth(22 - 5)?.parse().ok()?;
+    let sigignore = fields.nth(33 - 23)?.parse().ok()?;
+    Some(Stat { state, parent, start, sigignore })
+}
+
+/// A random UUID of this boot of the host (random(4)).
+pub fn boot_id() -> io::Result<String> {
+    let mut buffer = [0; 64];
+    let length = File::open("/proc/sys/kernel/random/boot_id")?.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_parentheses_and_spaces_misleads_nobody() {
+        let numbers: Vec<String> = (4..=52).map(|n| (n * 100).to_string()).collect();
+        for name in ["sh", "a b", ") Z 1 2 3", "((", "\u{e9})) S", "R)"] {
+            let line = format!("77 ({name}) S {}\n", numbers.join(" "));
+            let stat = parse(line.as_bytes()).unwrap();
+            assert_eq!(stat, Stat { state: 'S', parent: 400, start: 2200, sigignore: 3300 }, "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_stat_line() {
+        for line in ["", "1", "1 (sh", "1 (sh)", "1 (sh) S 1 2 3", "1 (sh) S x"] {
+            assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn reads_a_real_process() {
+        let me = stat(std::process::id() as i32).unwrap();
+        assert!(me.is_alive());
+        assert!(me.start > 0);
+        assert_eq!(me.parent, std::os::unix::process::parent_id() as i32);
+        assert_eq!(stat(0x7fff_ffff).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn sees_ignored_signals() {
+        let mut child = std::process::Command::new("sh").args(["-c", "trap '' HUP; exec sleep 30"]).spawn().unwrap();
+        let pid = child.id() as i32;
+        let seen = (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(4));
+            stat(pid).is_ok_and(|s| s.ignores(libc::SIGHUP) && !s.ignores(libc::SIGINT))
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen);
+    }
+}

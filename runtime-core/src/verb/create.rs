@@ -1,0 +1,256 @@
+//! create and run: parse, plan, bind, launch, save. Read this first.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::value::RawValue;
+
+use crate::cgroup::Cgroup;
+use crate::host::HostFacts;
+use crate::launch::{Descriptors, Launch, Master};
+use crate::plan::{Kind, Plan, Request, plan};
+use crate::spec::{self, Spec};
+use crate::state::{Dir, FIFO, GATE, Record, VERSION, now};
+use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
+
+/// The fifo in which the stage tells `start` why execve failed.
+pub(super) const STATUS: &str = "status.fifo";
+/// A larger config is refused unread.
+const MOST_CONFIG: u64 = 16 << 20;
+/// How long the cgroup of a failed create may take to empty.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Creates a container that waits for `start`.
+pub(crate) fn create(runtime: &Runtime, request: &Create<'_>) -> Result<Container> {
+    build(runtime, request, false)
+}
+
+/// Creates a container and starts it.
+pub(crate) fn run(runtime: &Runtime, request: &Create<'_>) -> Result<Container> {
+    build(runtime, request, true)
+}
+
+fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Container> {
+    crate::id::check(request.id)?;
+    if runtime.options.systemd_cgroup {
+        let message = "the systemd cgroup driver is not supported by this version of runtime";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let bundle = absolute(request.bundle)?;
+    let (spec, text) = config(&bundle, request.config)?;
+    let plan = planned(&spec, request, &bundle)?;
+    for warning in &plan.warnings {
+        runtime.log(Level::Warning, warning);
+    }
+    let console = match request.console {
+        Console::None => None,
+        Console::Keep => Some(Master::Keep(None)),
+        Console::Socket(path) => Some(Master::socket(path)?),
+    };
+    let dir = Dir::create(&runtime.options.root, request.id)?;
+    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
+    let mut cgroup = None;
+    let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
+    match made {
+        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
+        Err(error) => {
+            // As though it had not been tried. The process is gone already.
+            if cgroup.is_some() && let Some(placement) = &record.cgroup {
+                let removed = Cgroup::open(placement).and_then(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove(PATIENCE)));
+                if let Err(error) = removed {
+                    runtime.log(Level::Warning, &format!("cannot remove the cgroup: {error}"));
+                }
+            }
+            dir.remove()?;
+            Err(error)
+        }
+    }
+}
+
+/// Everything that leaves traces, in the order in which a killed runtime can be cleaned up after.
+fn make(
+    runtime: &Runtime,
+    request: &Create<'_>,
+    plan: &Plan,
+    dir: &Dir,
+    record: &mut Record,
+    cgroup: &mut Option<Cgroup>,
+    console: Option<Master<'_>>,
+) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    // The intent: from here on `delete --force` knows what may exist.
+    dir.write(record)?;
+    let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
+    if let Some(planned) = &plan.cgroup {
+        *cgroup = Some(Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?);
+    }
+    let stdio = match request.stdio {
+        Stdio::Inherit => None,
+        Stdio::Fds(fds) => Some(fds),
+    };
+    let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    // Written while the stage works.
+    (record.init_process_pid, record.init_process_start) = launch.identity();
+    if !plan.namespaces.fork {
+        dir.write(record)?;
+    }
+    launch.until_ready()?;
+    if plan.namespaces.fork {
+        (record.init_process_pid, record.init_process_start) = launch.identity();
+        dir.write(record)?;
+    }
+    if record.inline_gate {
+        launch.open_gate()?;
+    }
+    if let Some(path) = request.pid_file {
+        write_pid(path, record.init_process_pid)?;
+    }
+    if !record.inline_gate {
+        // The commit: the container is created.
+        renameat(dir, GATE, dir, FIFO).map_err(|e| failed("finish the create", "renameat(gate, exec.fifo)", e.into()))?;
+    }
+    launch.commit()
+}
+
+fn failed(what: &str, call: &str, error: std::io::Error) -> Error {
+    Error::system(format!("cannot {what}"), call, error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
+    let bundle = bundle.unwrap_or(Path::new("."));
+    let path = std::path::absolute(bundle).map_err(|e| failed("find the bundle", "getcwd()", e))?;
+    if path.to_str().is_none() {
+        let message = format!("the bundle's path {path:?} is not UTF-8, which the state document cannot hold");
+        return Err(Error::new(ErrorKind::InvalidConfig, message));
+    }
+    Ok(path)
+}
+
+/// The config, and its text as it stands.
+fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
+    let path = match config {
+        Config::Spec(spec) => {
+            let text = serde_json::to_string(spec)
+                .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("the config cannot be written as JSON: {e}")))?;
+            return Ok((spec.clone(), text));
+        }
+        Config::File(path) => path.to_owned(),
+        Config::Bundle => bundle.join("config.json"),
+    };
+    let text = read(bundle, &path)?;
+    let spec = spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
+    Ok((spec, text))
+}
+
+/// Reads a regular file of bounded size; a fifo in its place must not stop us.
+fn read(bundle: &Path, path: &Path) -> Result<String> {
+    let call = format!("open({path:?})");
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.is_dir() => {
+            return Err(failed("use the bundle", &format!("open({bundle:?})"), error));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("JSON specification file {} not found", path.file_name().unwrap_or_default().display());
+            return Err(Error::new(ErrorKind::InvalidConfig, message).with_hint(format!("looked in {bundle:?}; `runtime spec` writes one")));
+        }
+        Err(error) => return Err(failed("read the config", &call, error)),
+    };
+    let about = file.metadata().map_err(|e| failed("read the config", "fstat()", e))?;
+    if !about.is_file() {
+        return Err(Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not a regular file")));
+    }
+    if about.len() > MOST_CONFIG {
+        let message = format!("{path:?} has {} bytes; at most {MOST_CONFIG} are read", about.len());
+        return Err(Error::new(ErrorKind::InvalidConfig, message));
+    }
+    let mut bytes = Vec::with_capacity(about.len() as usize + 1);
+    (&mut file).take(MOST_CONFIG + 1).read_to_end(&mut bytes).map_err(|e| failed("read the config", "read()", e))?;
+    String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not UTF-8")))
+}
+
+/// Facts and plan; every problem of the config at once.
+fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
+    let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
+    let facts = HostFacts::probe(!path.starts_with('/'))?;
+    let request = Request {
+        id: request.id.to_owned(),
+        bundle: bundle.to_string_lossy().into_owned(),
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        console: !matches!(request.console, Console::None),
+        console_size: request.console_size,
+        preserve_fds: request.preserve_fds.len() as u32,
+        listen_fds: request.listen_fds,
+    };
+    plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
+}
+
+fn record(
+    dir: &Dir,
+    request: &Create<'_>,
+    plan: &Plan,
+    spec: &Spec,
+    text: String,
+    bundle: &Path,
+    inline: bool,
+) -> Result<Record> {
+    let config = RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
+    Ok(Record {
+        version: VERSION,
+        id: request.id.to_owned(),
+        bundle: bundle.to_string_lossy().into_owned(),
+        rootfs: plan.root.path.clone(),
+        created: now(),
+        boot_id: dir.root().boot_id()?.to_owned(),
+        init_process_pid: 0,
+        init_process_start: 0,
+        owner: nix::unistd::geteuid().as_raw(),
+        cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
+        own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
+        rootless: false,
+        inline_gate: inline,
+        annotations: spec.annotations.clone().unwrap_or_default(),
+        config,
+    })
+}
+
+/// The gate, not yet called exec.fifo because the container is not created yet, and the status fifo. Both are
+/// opened for reading and writing: the stage must not see end of file while nobody starts it.
+fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
+    let make = |name: &str| {
+        let explain = |call: &str, errno: nix::Error| failed("make the gate", &format!("{call}({name:?})"), errno.into());
+        mkfifo(&dir.path().join(name), Mode::from_bits_truncate(0o600)).map_err(|e| explain("mkfifo", e))?;
+        openat(dir.as_fd(), name, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).map_err(|e| explain("openat", e))
+    };
+    Ok((make(GATE)?, make(STATUS)?))
+}
+
+/// Written beside and renamed, so that whoever waits for it never reads half a number; no newline at the end.
+fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let explain = |e: std::io::Error| failed("write the pid file", &format!("open({path:?})"), e);
+    let name = path.file_name().ok_or_else(|| explain(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    let written = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o666)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        explain(error)
+    })
+}

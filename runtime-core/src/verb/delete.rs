@@ -1,0 +1,104 @@
+//! delete: from whatever is there, also half of it, to nothing.
+//!
+//! Order: processes, cgroup, state directory. Each step can be repeated and finds what the one before left, so
+//! a delete that dies is finished by the next. Nothing here writes a file: a full disk is no obstacle.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::kill::{kill_cgroup, send, thaw};
+use crate::cgroup::Cgroup;
+use crate::state::{Dir, Init, Record, Root, Status, not_found};
+use crate::sys::pidfd;
+use crate::{Container, Error, ErrorKind, Result, Runtime, id};
+
+/// How long processes have to die and their cgroup to vanish, together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes `id` below the runtime's root; see [`Runtime::delete`].
+pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    id::check(id)?;
+    match Root::open(runtime.root()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => absent(force),
+        root => delete_from(Arc::new(root?), id, None, force),
+    }
+}
+
+/// Deletes the container of this handle, but not another one that has taken its id since.
+pub(crate) fn delete_container(container: Container, force: bool) -> Result<()> {
+    delete_from(container.root.clone(), &container.record.id, Some(&container.record.created), force)
+}
+
+/// What is not there is not there: for `force`, that is all that was asked.
+fn absent(force: bool) -> Result<()> {
+    if force { Ok(()) } else { Err(not_found()) }
+}
+
+fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool) -> Result<()> {
+    let locked = Dir::open_at(root, id).and_then(|mut dir| dir.lock().map(|()| dir));
+    let dir = match locked {
+        Err(error) if error.kind() == ErrorKind::NotFound => return absent(force),
+        dir => dir?,
+    };
+    let record = match dir.read() {
+        Ok(Some(record)) if created.is_some_and(|created| created != record.created) => return absent(force),
+        Ok(Some(record)) => {
+            permit(&dir, &record, force)?;
+            record
+        }
+        // A create died before it had made anything else.
+        Ok(None) => {
+            dir.remove_unrecorded()?;
+            return absent(force);
+        }
+        Err(error) if force && error.kind() == ErrorKind::BadState => dir.salvage(),
+        Err(error) if error.hint().is_none() => return Err(error.with_hint("delete --force removes the container")),
+        Err(error) => return Err(error),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    kill_init(&dir, &record, deadline)?;
+    remove_cgroup(&record, deadline)?;
+    // poststop hooks run here, from the record's config, once the container is destroyed (runtime.md, lifecycle).
+    dir.remove()
+}
+
+/// Without force, only a container that has ended or never started.
+fn permit(dir: &Dir, record: &Record, force: bool) -> Result<()> {
+    if force {
+        return Ok(());
+    }
+    match Status::locked(dir.root(), record)? {
+        Status::Stopped | Status::Created => Ok(()),
+        status => {
+            let message = format!("cannot delete container {} that is not stopped: {status}", dir.id());
+            Err(Error::new(ErrorKind::WrongState, message))
+        }
+    }
+}
+
+/// Kills the first process and sees it end. It stays a zombie if its parent does not reap it; that is enough.
+fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
+    let Init::Alive(init) = record.init(dir.root().boot_id()?)? else { return Ok(()) };
+    send(init.as_fd(), libc::SIGKILL)?;
+    thaw(record);
+    let ended = pidfd::wait_end(init.as_fd(), deadline)
+        .map_err(|e| Error::system("wait for the container's end", "poll(pidfd)", e.raw_os_error().unwrap_or(0)))?;
+    if ended {
+        return Ok(());
+    }
+    let hint = format!("process {} does not die of SIGKILL; delete again later", record.init_process_pid);
+    Err(Error::new(ErrorKind::Busy, "container init still running").with_hint(hint))
+}
+
+/// Kills who is left, processes of a half-made container and of a shared pid namespace among them, and removes
+/// the cgroup.
+fn remove_cgroup(record: &Record, deadline: Instant) -> Result<()> {
+    let Some(placement) = &record.cgroup else { return Ok(()) };
+    kill_cgroup(record)?;
+    let cgroup = Cgroup::open(placement)?;
+    cgroup.remove(deadline.saturating_duration_since(Instant::now())).map_err(|error| match cgroup.pids() {
+        Ok(pids) if !pids.is_empty() => error.with_hint(format!("processes that do not die: {pids:?}")),
+        _ => error,
+    })
+}

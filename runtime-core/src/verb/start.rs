@@ -1,0 +1,77 @@
+//! start: opens the gate, then listens for what execve(2) said.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::create::STATUS;
+use crate::launch::Report;
+use crate::state::{Dir, FIFO, Status};
+use crate::{Container, Error, ErrorKind, Result};
+
+/// Starts a created container.
+pub(crate) fn start(container: &Container) -> Result<()> {
+    let mut dir = Dir::open_at(container.root.clone(), container.id())?;
+    dir.lock()?;
+    permit(Status::locked(&container.root, &container.record)?)?;
+    let open = |name: &str, flags: OFlag| {
+        openat(dir.as_fd(), name, flags | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+    };
+    let fail = |call: &str, errno: Errno| Error::system("cannot start the container", call, errno as i32);
+    let status = open(STATUS, OFlag::O_RDONLY).map_err(|e| fail("openat(status.fifo)", e))?;
+    let gate = match open(FIFO, OFlag::O_WRONLY) {
+        Ok(fd) => fd,
+        // Nobody reads: the process that waited is gone.
+        Err(Errno::ENXIO) => return Err(Error::new(ErrorKind::WrongState, "container process is already dead")),
+        Err(errno) => return Err(fail("openat(exec.fifo)", errno)),
+    };
+    File::from(gate).write_all(b"0").map_err(|e| fail("write(exec.fifo)", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+    for name in [FIFO, STATUS] {
+        match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno)),
+        }
+    }
+    drop(dir);
+    listen(container, File::from(status))
+}
+
+/// Words of runc's; callers match on them.
+fn permit(status: Status) -> Result<()> {
+    let message = match status {
+        Status::Created => return Ok(()),
+        Status::Stopped => "cannot start a container that has stopped".to_owned(),
+        Status::Running => "cannot start an already running container".to_owned(),
+        other => format!("cannot start a container in the {other} state"),
+    };
+    Err(Error::new(ErrorKind::WrongState, message))
+}
+
+/// The fifo has one writer, the stage, whose end closes when the program begins.
+fn listen(container: &Container, mut status: File) -> Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(status.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::system("cannot see how the container started", "poll()", errno as i32)),
+        }
+    }
+    let mut bytes = [0; 20];
+    match status.read(&mut bytes) {
+        Ok(20) => {}
+        _ => return Ok(()),
+    }
+    let Some(report) = Report::parse(&bytes) else { return Ok(()) };
+    let config = container.record.config.get();
+    let program = crate::spec::parse(config.as_bytes())
+        .ok()
+        .and_then(|spec| spec.process?.args?.into_iter().next())
+        .unwrap_or_default();
+    Err(report.exec_error(&program))
+}

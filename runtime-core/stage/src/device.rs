@@ -1,0 +1,117 @@
+//! Device nodes and the links beside them.
+
+use crate::fail::{Fail, Refusal, Result, Step};
+use crate::io::Io;
+use crate::mount;
+use crate::path::{self, Name};
+use crate::sys::{self, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, Stat, errno};
+use crate::wire::{Device, Link, NO_SLOT, Plan, Text, Z};
+
+/// Makes every device node. Neighbours in the list share the look-up of their directory.
+pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    let mut folder = Folder::new();
+    for (index, device) in plan.items(plan.header.devices) {
+        io.enter(Step::Device, index);
+        let device: Device = device?;
+        let name = folder.enter(plan, root, device.path)?;
+        one(plan, io, folder.fd, &name, &device)?;
+    }
+    for (index, link) in plan.items(plan.header.links) {
+        io.enter(Step::DeviceLink, index);
+        let link: Link = link?;
+        let name = folder.enter(plan, root, link.path)?;
+        match sys::symlinkat(plan.text(link.target)?, folder.fd, name.z()) {
+            Err(fail) if !fail.is(errno::EEXIST) => return Err(fail),
+            _ => {}
+        }
+    }
+    folder.leave();
+    Ok(())
+}
+
+/// The directory the last device was made in.
+struct Folder {
+    fd: i32,
+    of: Text,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { fd: -1, of: Text::default() }
+    }
+
+    /// Opens the directory of `path` unless it is the one that is open; the last component comes back.
+    fn enter(&mut self, plan: &Plan<'_>, root: i32, path: Text) -> Result<Name> {
+        let text = plan.text(path)?;
+        let mut name = Name::new();
+        if self.fd >= 0 && directory(plan.text(self.of)?) == directory(text) {
+            name.set_last(text)?;
+            return Ok(name);
+        }
+        self.leave();
+        self.fd = path::parent(root, &text, &mut name)?;
+        self.of = path;
+        Ok(name)
+    }
+
+    fn leave(&mut self) {
+        if self.fd >= 0 {
+            sys::close(self.fd);
+            self.fd = -1;
+        }
+    }
+}
+
+fn directory(path: Z<'_>) -> &[u8] {
+    let bytes = path.bytes();
+    let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    bytes.get(..end).unwrap_or_default()
+}
+
+fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {
+    if device.slot != NO_SLOT || device.host.len > 0 {
+        return bind(plan, io, folder, name, device);
+    }
+    let number = makedev(device.major, device.minor);
+    match sys::mknodat(folder, name.z(), device.mode, number) {
+        Ok(()) => {}
+        Err(fail) if fail.is(errno::EEXIST) => return same(folder, name, device),
+        Err(fail) => return Err(fail),
+    }
+    if device.uid | device.gid != 0 {
+        let node = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
+        let owned = sys::chown(node, device.uid, device.gid);
+        sys::close(node);
+        owned?;
+    }
+    Ok(())
+}
+
+/// What is there already must be the very device (config-linux.md, "Devices").
+fn same(folder: i32, name: &Name, device: &Device) -> Result<()> {
+    let there = sys::stat(folder, name.z())?;
+    if there.is(device.mode & Stat::TYPE) && there.device == (device.major, device.minor) {
+        return Ok(());
+    }
+    Err(Fail::refuse(Refusal::DeviceDiffers))
+}
+
+/// The host's node on an empty file, where mknod is not for us.
+fn bind(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {
+    let source = mount::host_tree(io, device.slot, plan.text(device.host)?, 0)?;
+    match sys::openat(folder, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644) {
+        Ok(file) => sys::close(file),
+        Err(fail) if fail.is(errno::EEXIST) => {}
+        Err(fail) => return Err(fail),
+    }
+    let target = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
+    let moved = sys::move_mount(source, target);
+    sys::close(target);
+    moved
+}
+
+/// A device number as mknod(2) takes it.
+fn makedev(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+}

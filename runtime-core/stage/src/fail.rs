@@ -1,0 +1,149 @@
+//! Failure of a step: small, fixed, and made without a heap. The parent turns it into words.
+
+use crate::sys::Errno;
+
+/// The named steps of [`run`](crate::run), in order of execution. The number crosses to the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum Step {
+    Begin,
+    Descriptors,
+    EnterCgroup,
+    JoinNamespace,
+    Unshare,
+    MapIds,
+    ForkIntoPid,
+    Session,
+    Keyring,
+    Loopback,
+    PrepareRoot,
+    Mount,
+    Device,
+    DeviceLink,
+    HostHooks,
+    EnterRoot,
+    Terminal,
+    SealMount,
+    SealRoot,
+    Hostname,
+    Domainname,
+    Sysctl,
+    ReadonlyPath,
+    MaskedPath,
+    Stdio,
+    WorkingDirectory,
+    Home,
+    NoNewPrivileges,
+    Seccomp,
+    Rlimit,
+    BoundingSet,
+    Ids,
+    Capabilities,
+    Lookup,
+    CloseDescriptors,
+    Ready,
+    Gate,
+    Exec,
+}
+
+impl Step {
+    /// Every step, in order; the index is the number.
+    pub const ALL: [Self; 38] = [
+        Self::Begin,
+        Self::Descriptors,
+        Self::EnterCgroup,
+        Self::JoinNamespace,
+        Self::Unshare,
+        Self::MapIds,
+        Self::ForkIntoPid,
+        Self::Session,
+        Self::Keyring,
+        Self::Loopback,
+        Self::PrepareRoot,
+        Self::Mount,
+        Self::Device,
+        Self::DeviceLink,
+        Self::HostHooks,
+        Self::EnterRoot,
+        Self::Terminal,
+        Self::SealMount,
+        Self::SealRoot,
+        Self::Hostname,
+        Self::Domainname,
+        Self::Sysctl,
+        Self::ReadonlyPath,
+        Self::MaskedPath,
+        Self::Stdio,
+        Self::WorkingDirectory,
+        Self::Home,
+        Self::NoNewPrivileges,
+        Self::Seccomp,
+        Self::Rlimit,
+        Self::BoundingSet,
+        Self::Ids,
+        Self::Capabilities,
+        Self::Lookup,
+        Self::CloseDescriptors,
+        Self::Ready,
+        Self::Gate,
+        Self::Exec,
+    ];
+}
+
+/// A check of ours that refused to go on, where no system call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Refusal {
+    /// The plan's bytes do not decode.
+    BadPlan = 1,
+    /// The parent closed the channel or told us to stop.
+    ParentGone,
+    /// `/proc` or `/sys` must be mounted on an ordinary directory, not on a link.
+    NotOrdinaryDirectory,
+    /// A file that exists at a device's path is not that device.
+    DeviceDiffers,
+    /// The terminal multiplexer is not devpts' own (CVE-2025-52565).
+    NotPtmx,
+    /// The working directory lies outside the root (CVE-2024-21626).
+    Breakout,
+    /// A path resolves to the root itself, which may not be mounted over.
+    MountOnRoot,
+    /// Too many dangling links on the way to a mount point.
+    TooManyLinks,
+    /// `args[0]` is not in any directory of PATH.
+    NotInPath,
+    /// The network, user or other namespace did not change although setns(2) succeeded.
+    NotADirectory,
+}
+
+/// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fail {
+    /// System call number, or `u32::MAX` for a refusal.
+    pub call: u32,
+    /// errno, or the [`Refusal`].
+    pub errno: u32,
+    /// What the step wants to add: the index of an option, of a PATH candidate, ….
+    pub detail: u32,
+}
+
+impl Fail {
+    /// A refusal of ours.
+    pub const fn refuse(refusal: Refusal) -> Self {
+        Self { call: u32::MAX, errno: refusal as u32, detail: 0 }
+    }
+
+    /// The same failure with a detail.
+    pub const fn detail(self, detail: u32) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// True if this is `errno` of any system call.
+    pub const fn is(self, errno: Errno) -> bool {
+        self.call != u32::MAX && self.errno == errno
+    }
+}
+
+/// Result of everything in the stage.
+pub type Result<T> = core::result::Result<T, Fail>;

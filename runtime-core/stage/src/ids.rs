@@ -1,0 +1,82 @@
+//! Who the process is: root of its user namespace while it sets up, the configured user at the end.
+
+use crate::fail::{Result, Step};
+use crate::io::{Io, message};
+use crate::sys::{self, errno};
+use crate::wire::{Plan, flag};
+
+const PR_SET_DUMPABLE: u32 = 4;
+const PR_SET_KEEPCAPS: u32 = 8;
+
+/// In a new user namespace: has the parent write the maps, then takes id 0.
+pub fn become_root(plan: &Plan<'_>, io: &Io) -> Result<()> {
+    if plan.header.flags & flag::MAP_IDS != 0 {
+        io.enter(Step::MapIds, 0);
+        io.ask(message::MAP_IDS)?;
+    }
+    if plan.header.flags & flag::BECOME_ROOT != 0 {
+        io.enter(Step::MapIds, 1);
+        take_root(plan)?;
+    }
+    Ok(())
+}
+
+fn take_root(plan: &Plan<'_>) -> Result<()> {
+    sys::setresgid(0)?;
+    sys::setresuid(0)?;
+    if plan.header.flags & flag::KEEP_GROUPS == 0 {
+        sys::setgroups(&[])?;
+    }
+    if plan.header.flags & flag::NOT_DUMPABLE != 0 {
+        sys::prctl(PR_SET_DUMPABLE, 0, 0)?;
+    }
+    Ok(())
+}
+
+/// Becomes the configured user. Capabilities survive until [`caps`](crate::caps) sets them.
+pub fn become_user(plan: &Plan<'_>, io: &Io) -> Result<()> {
+    io.enter(Step::Ids, 0);
+    let header = &plan.header;
+    if header.uid != 0 {
+        sys::prctl(PR_SET_KEEPCAPS, 1, 0)?;
+    }
+    if header.flags & flag::KEEP_GROUPS == 0 {
+        sys::setgroups(plan.raw(header.groups, 4)?)?;
+    }
+    io.enter(Step::Ids, 1);
+    sys::setresgid(header.gid)?;
+    io.enter(Step::Ids, 2);
+    sys::setresuid(header.uid)?;
+    if header.uid != 0 {
+        sys::prctl(PR_SET_KEEPCAPS, 0, 0)?;
+    }
+    if header.flags & flag::NOT_DUMPABLE != 0 {
+        sys::prctl(PR_SET_DUMPABLE, 0, 0)?;
+    }
+    Ok(())
+}
+
+/// Gives the standard streams to the user, as a login would (the group stays). What cannot be given away, and
+/// what is shared by everyone (/dev/null), is left alone.
+pub fn own_stdio(plan: &Plan<'_>, io: &Io) -> Result<()> {
+    use crate::sys::Stat;
+    use crate::wire::Z;
+    const NULL: (u32, u32) = (1, 3);
+    if plan.header.uid == 0 && plan.header.flags & (flag::BECOME_ROOT | flag::TERMINAL) == 0 {
+        return Ok(());
+    }
+    for fd in 0..3 {
+        io.enter(Step::Stdio, fd as u32);
+        let file = sys::stat(fd, Z::EMPTY)?;
+        if file.uid == plan.header.uid || (file.is(Stat::CHARACTER) && file.device == NULL) {
+            continue;
+        }
+        match sys::fchown(fd, plan.header.uid) {
+            Err(fail) if !(fail.is(errno::EPERM) || fail.is(errno::EROFS) || fail.is(errno::EINVAL)) => {
+                return Err(fail);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Talking to the parent: the flight recorder, the message socket, the slots.
+
+use crate::fail::{Fail, Refusal, Result, Step};
+pub use crate::sys::Block;
+use crate::sys::{self, errno, word};
+use crate::wire::NO_SLOT;
+
+/// Kinds of message. Each is one packet of [`LENGTH`] bytes: kind, then two words of payload.
+#[allow(missing_docs)]
+pub mod message {
+    /// Bytes of a packet.
+    pub const LENGTH: usize = 16;
+    /// To the parent: write my id maps.
+    pub const MAP_IDS: u32 = 1;
+    /// To the parent: everything is mounted, run the host's hooks.
+    pub const HOST_HOOKS: u32 = 2;
+    /// To the parent: the terminal's master, attached; the payload is its number.
+    pub const CONSOLE: u32 = 3;
+    /// To the parent: I continue in a child; its pidfd is attached.
+    pub const FORKED: u32 = 4;
+    /// To the parent: set the resource limits, I may not.
+    pub const RLIMITS: u32 = 5;
+    /// To the parent: a descriptor of the host's /proc is needed.
+    pub const PROC: u32 = 6;
+    /// To the parent: ready, waiting at the gate.
+    pub const READY: u32 = 7;
+    /// To the parent: the recorder says what went wrong.
+    pub const FAILED: u32 = 8;
+    /// To the stage: done, go on.
+    pub const GO: u32 = 100;
+}
+
+/// The stage's side of the launch.
+pub struct Io {
+    /// Memory shared with the parent.
+    pub block: Block,
+    socket: i32,
+}
+
+impl Io {
+    /// Over a mapped block.
+    pub fn new(block: Block) -> Self {
+        Self { block, socket: block.get(word::SOCKET) as i32 }
+    }
+
+    /// The message socket.
+    pub fn socket(&self) -> i32 {
+        self.socket
+    }
+
+    /// Notes what is about to be done, before it is done.
+    pub fn enter(&self, step: Step, index: u32) {
+        self.block.set(word::INDEX, index);
+        self.block.set(word::STEP, step as u32);
+    }
+
+    /// The descriptor in a slot.
+    pub fn slot(&self, slot: u32) -> Result<i32> {
+        if slot == NO_SLOT || slot >= self.block.get(word::SLOT_COUNT) {
+            return Err(Fail::refuse(Refusal::BadPlan));
+        }
+        Ok(self.block.get(word::SLOTS + 4 * slot as usize) as i32)
+    }
+
+    /// Tells the parent something.
+    pub fn tell(&self, kind: u32, payload: u64) -> Result<()> {
+        sys::write(self.socket, &packet(kind, payload)).map(drop)
+    }
+
+    /// Tells the parent something, with a descriptor.
+    pub fn hand_over(&self, kind: u32, payload: u64, fd: i32) -> Result<()> {
+        sys::send_descriptor(self.socket, &packet(kind, payload), fd)
+    }
+
+    /// Waits for GO; the descriptor that came with it, or -1.
+    pub fn wait(&self) -> Result<i32> {
+        let mut packet = [0; message::LENGTH];
+        loop {
+            match sys::receive(self.socket, &mut packet) {
+                Ok((message::LENGTH, fd)) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(fd),
+                Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
+                Err(fail) if fail.is(errno::EINTR) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+    }
+
+    /// Asks the parent for something and waits until it is done.
+    pub fn ask(&self, kind: u32) -> Result<i32> {
+        self.tell(kind, 0)?;
+        self.wait()
+    }
+
+    /// Records why the stage gives up, and tells the parent: through `status` after a `start`, else by message.
+    pub fn report(&self, fail: Fail, status: Option<i32>) {
+        self.block.set(word::CALL, fail.call);
+        self.block.set(word::ERRNO, fail.errno);
+        self.block.set(word::DETAIL, fail.detail);
+        self.block.set(word::FAILED, 1);
+        let _ = match status {
+            None => self.tell(message::FAILED, 0),
+            Some(fd) => {
+                let mut record = [0; 20];
+                let words =
+                    [self.block.get(word::STEP), self.block.get(word::INDEX), fail.call, fail.errno, fail.detail];
+                for (room, word) in record.chunks_exact_mut(4).zip(words) {
+                    room.copy_from_slice(&word.to_le_bytes());
+                }
+                sys::write(fd, &record).map(drop)
+            }
+        };
+    }
+}
+
+fn packet(kind: u32, payload: u64) -> [u8; message::LENGTH] {
+    let [a, b, c, d] = kind.to_le_bytes();
+    let [i, j, k, l, m, n, o, p] = payload.to_le_bytes();
+    [a, b, c, d, 0, 0, 0, 0, i, j, k, l, m, n, o, p]
+}

@@ -1,0 +1,46 @@
+//! The root filesystem: attached, entered, and everything of the host let go.
+
+use crate::fail::Result;
+use crate::io::Io;
+use crate::mount;
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, ms};
+use crate::wire::{Plan, Z, flag};
+
+/// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us.
+/// The descriptor returned is the root of everything that follows.
+pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
+    let slash = Z::new(b"/\0");
+    sys::mount_flags(slash, u64::from(plan.header.root_propagation))?;
+    let root = mount::host_tree(io, plan.header.root_slot, plan.text(plan.header.root_path)?, AT_RECURSIVE)?;
+    let host = sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?;
+    sys::move_mount(root, host)?;
+    sys::close(host);
+    Ok(root)
+}
+
+/// Makes `root` the "/" of this mount namespace and detaches the host's tree.
+pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    sys::fchdir(root)?;
+    if plan.header.flags & flag::NO_PIVOT == 0 {
+        sys::pivot_root_here()?;
+        // The old root is now mounted over the new one, at "."; it goes with everything below it.
+        sys::detach_here()?;
+        sys::chdir(Z::new(b"/\0"))?;
+    } else {
+        sys::chroot_here()?;
+    }
+    if plan.header.final_propagation != 0 {
+        let propagation = u64::from(plan.header.final_propagation);
+        let recursive = if propagation & ms::REC != 0 { AT_RECURSIVE } else { 0 };
+        mount::set_propagation(io, root, recursive, propagation & !ms::REC)?;
+    }
+    Ok(())
+}
+
+/// Remounts "/" read-only if asked.
+pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    if plan.header.flags & flag::READONLY_ROOT == 0 {
+        return Ok(());
+    }
+    mount::set_attributes(io, root, 0, MOUNT_ATTR_RDONLY, 0)
+}

@@ -1,0 +1,111 @@
+//! The block: the memory parent and stage share for the time of a launch.
+//!
+//! A page of words (the flight recorder, the descriptor table), the plan's bytes, and scratch room for the
+//! pointer vectors of execve(2). The parent fills it before the stage exists; afterwards the stage writes the
+//! recorder and the scratch, and the parent only [`word::IGNORED_SIGNALS`].
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{map_shared, stat};
+use crate::fail::{Fail, Refusal, Result};
+use crate::wire::Z;
+
+/// Offsets of the block's words, in bytes.
+#[allow(missing_docs)]
+pub mod word {
+    /// Number of the step being done.
+    pub const STEP: usize = 0;
+    /// Element of the step's list being done.
+    pub const INDEX: usize = 4;
+    /// 1 once the three below say why the stage gave up.
+    pub const FAILED: usize = 8;
+    pub const CALL: usize = 12;
+    pub const ERRNO: usize = 16;
+    pub const DETAIL: usize = 20;
+    /// Signals 1 to 31 the process ignores (bit 0 is signal 1), once bit 31 is set.
+    pub const IGNORED_SIGNALS: usize = 24;
+    /// Descriptor of the message socket.
+    pub const SOCKET: usize = 28;
+    /// Descriptor of the block itself, -1 if it is not to be kept.
+    pub const SELF: usize = 32;
+    /// Number of slots; their descriptors follow at [`SLOTS`].
+    pub const SLOT_COUNT: usize = 36;
+    /// Where the plan is, and its length.
+    pub const PLAN: usize = 40;
+    pub const PLAN_LENGTH: usize = 44;
+    /// Where the scratch room is, 8-byte aligned, and its length.
+    pub const SCRATCH: usize = 48;
+    pub const SCRATCH_LENGTH: usize = 52;
+    /// The slots' descriptors, one word each.
+    pub const SLOTS: usize = 64;
+}
+
+/// A mapped block.
+#[derive(Clone, Copy)]
+pub struct Block {
+    base: *mut u8,
+    length: usize,
+}
+
+impl Block {
+    /// Maps the block behind `fd`.
+    pub fn map(fd: i32) -> Option<Self> {
+        let length = stat(fd, Z::EMPTY).ok()?.size as usize;
+        let base = map_shared(fd, length).ok()?;
+        (length > word::SLOTS).then_some(Self { base, length })
+    }
+
+    /// A block that is mapped already.
+    ///
+    /// # Safety
+    /// `base` must point to `length` bytes, page-aligned, mapped for as long as the value is used, which only
+    /// this type accesses meanwhile.
+    pub const unsafe fn at(base: *mut u8, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    fn word(&self, at: usize) -> Option<&AtomicU32> {
+        if at + 4 > self.length || at % 4 != 0 {
+            return None;
+        }
+        // SAFETY: the four bytes lie inside the mapping (checked), are aligned (the base is page-aligned, `at`
+        // a multiple of four), and are only ever accessed as atomics, by both processes.
+        Some(unsafe { AtomicU32::from_ptr(self.base.add(at).cast()) })
+    }
+
+    /// Reads a word; 0 outside the block.
+    pub fn get(&self, at: usize) -> u32 {
+        self.word(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Writes a word.
+    pub fn set(&self, at: usize, value: u32) {
+        if let Some(word) = self.word(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// The plan's bytes.
+    pub fn plan(&self) -> &'static [u8] {
+        let (at, length) = (self.get(word::PLAN) as usize, self.get(word::PLAN_LENGTH) as usize);
+        if at > self.length || length > self.length - at {
+            return &[];
+        }
+        // SAFETY: the range lies inside the mapping (checked), which lives until execve(2) or exit; nobody
+        // writes there once the stage runs.
+        unsafe { core::slice::from_raw_parts(self.base.add(at), length) }
+    }
+
+    /// Room for `count` pointers in the scratch area, starting `skip` pointers in.
+    pub fn pointers(&self, skip: usize, count: usize) -> Result<&'static mut [*const u8]> {
+        let at = self.get(word::SCRATCH) as usize + skip * 8;
+        let end = at + count * 8;
+        let limit = (self.get(word::SCRATCH) + self.get(word::SCRATCH_LENGTH)) as usize;
+        if end > limit || limit > self.length || at % 8 != 0 {
+            return Err(Fail::refuse(Refusal::BadPlan));
+        }
+        // SAFETY: the range lies inside the mapping (checked) and is aligned; the two callers (argv, envp)
+        // take disjoint parts of the scratch area, once each, right before execve(2).
+        Ok(unsafe { core::slice::from_raw_parts_mut(self.base.add(at).cast(), count) })
+    }
+}

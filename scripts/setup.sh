@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what building and testing needs on Debian or Ubuntu. Quick when everything is there.
+# The Rust toolchain itself (1.88 or newer) comes from rustup or the distribution.
+set -euo pipefail
+
+# command:package
+needed=(
+  gcc:gcc strace:strace busybox:busybox-static debootstrap:debootstrap runc:runc crun:crun jq:jq
+  newuidmap:uidmap unshare:util-linux
+)
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
+for pair in "${needed[@]}"; do
+  command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+done
+[ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  if ! command -v apt-get >/dev/null; then
+    echo "setup: missing: ${missing[*]} (no apt-get here: install them by hand)" >&2
+    exit 1
+  fi
+  echo "setup: installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+else
+  echo "setup: all packages are there"
+fi
+
+if ! command -v cargo >/dev/null; then
+  echo "setup: cargo is missing: install Rust from https://rustup.rs" >&2
+  exit 1
+fi

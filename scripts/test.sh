@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Everything that must hold: set-up, format, lints, tests, conformance. Prints each phase with its time and
+# ends with `N passed, N failed, N skipped`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Adds up the result lines of cargo's harness and of the conformance harness; false if there were none.
+count() {
+  local line found=1
+  while IFS= read -r line; do
+    if [[ $line =~ ([0-9]+)\ passed[\;,]\ ([0-9]+)\ failed[\;,]\ ([0-9]+)\ (ignored|skipped) ]]; then
+      passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
+      found=0
+    fi
+  done <"$log"
+  return $found
+}
+
+# phase NAME COMMAND…: a phase without a harness counts as one test; one that dies always counts as failed.
+phase() {
+  local name=$1 begin=$SECONDS status=0 before
+  shift
+  echo "== $name"
+  "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  before=$failed
+  if ! count; then
+    [ "$status" -ne 0 ] || passed=$((passed + 1))
+  fi
+  if [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then
+    failed=$((failed + 1))
+  fi
+  echo "== $name: status $status, $((SECONDS - begin)) s"
+}
+
+skip() {
+  echo "== $1: skipped: $2"
+  skipped=$((skipped + 1))
+}
+
+phase setup scripts/setup.sh
+phase format cargo fmt --all --check
+phase lints cargo clippy --workspace --all-targets -- -D warnings
+phase "unit tests" cargo test --workspace --exclude conformance
+phase "release build" cargo build --release -p runtime-cli
+phase conformance cargo test -p conformance
+
+if command -v cargo-fuzz >/dev/null; then
+  phase fuzz env RUSTC_BOOTSTRAP=1 cargo fuzz run spec_parse --target "$(uname -m)-unknown-linux-gnu" -- -max_total_time=20
+else
+  skip fuzz "cargo-fuzz is not installed"
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
