@@ -76,7 +76,7 @@ pub struct Join {
 }
 
 /// What happens to each kind of namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Namespaces {
     /// Made together with the process.

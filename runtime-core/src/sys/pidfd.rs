@@ -33,6 +33,16 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The pid the descriptor names, in our pid namespace (fdinfo of proc_pid_fdinfo(5)). ESRCH: it ended, or is not
+/// visible from here.
+pub(crate) fn pid(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
 /// Waits until the process has ended, whoever its parent is. False: it had not by `deadline`.
 pub(crate) fn wait_end(pidfd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     loop {

@@ -1,6 +1,7 @@
 //! kill and wait.
 
 use std::borrow::Cow;
+use std::time::Duration;
 use std::os::fd::AsFd;
 
 use crate::cgroup::Cgroup;
@@ -105,7 +106,7 @@ pub(super) fn thaw(record: &Record) {
         && let Ok(cgroup) = Cgroup::open(placement)
         && cgroup.is_frozen().unwrap_or(false)
     {
-        let _ = cgroup.thaw();
+        let _ = cgroup.thaw(Duration::from_secs(1));
     }
 }
 
