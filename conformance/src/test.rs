@@ -135,7 +135,10 @@ impl Test {
         let words: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         let from = words.iter().position(|w| Path::new(w) == self.runtime.path).map_or(0, |n| n + 1);
         if let Some(word) = dangerous(&words[from..]) {
-            return Err(Failure::Fail(format!("refused to start {}: {word:?} as an id could destroy this host", self.runtime.name)));
+            return Err(Failure::Fail(format!(
+                "refused to start {}: {word:?} as an id could destroy this host",
+                self.runtime.name
+            )));
         }
         self.transcript.borrow_mut().push(format!("$ {} {}", self.runtime.name, words[from..].join(" ")));
         Ok(command::start(command, &self.folder, stdin)?)

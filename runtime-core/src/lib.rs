@@ -19,5 +19,5 @@ pub mod verb;
 pub use container::{Container, ExitStatus, Signal};
 pub use create::{Config, Console, Create, Stdio};
 pub use error::{Error, ErrorKind, Result, describe};
-pub use verb::kill::parse_signal;
 pub use runtime::{Entry, Level, Log, Options, Runtime};
+pub use verb::kill::parse_signal;

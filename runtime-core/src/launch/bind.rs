@@ -64,7 +64,8 @@ impl Table {
 }
 
 fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
-    fd::duplicate_above(fd, lowest).map_err(|error| system("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", &error))
+    fd::duplicate_above(fd, lowest)
+        .map_err(|error| system("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", &error))
 }
 
 /// A failed system call of the host side.
@@ -76,7 +77,9 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>) -> io::Result<OwnedFd> {
     match source {
         SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy } => {
-            let dir = cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+            let dir = cgroup
+                .and_then(|cgroup| cgroup.dir_fd(*hierarchy))
+                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
             mount::clone_tree(Some(&dir), c"", false)
         }
         SlotSource::Namespace { path, kind } => {
@@ -91,12 +94,18 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: &io::Error) ->
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
     let at = pointer(plan, index);
     let error = match source {
-        SlotSource::Clone { path, .. } => Error::system("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), errno),
-        SlotSource::CgroupClone { .. } => Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno),
+        SlotSource::Clone { path, .. } => {
+            Error::system("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), errno)
+        }
+        SlotSource::CgroupClone { .. } => {
+            Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno)
+        }
         SlotSource::Namespace { path, kind } if errno == libc::EINVAL || errno == libc::ENOTTY => {
             Error::new(ErrorKind::InvalidConfig, format!("{path} is not a {} namespace", kind.name()))
         }
-        SlotSource::Namespace { path, .. } => Error::system("cannot join the namespace", format!("open({path:?})"), errno),
+        SlotSource::Namespace { path, .. } => {
+            Error::system("cannot join the namespace", format!("open({path:?})"), errno)
+        }
     };
     error.at(at)
 }

@@ -81,7 +81,8 @@ impl<'a> Launch<'a> {
 
     /// Reads the start time, and tells the stage which signals it inherited as ignored.
     fn identify(&mut self) -> Result<()> {
-        let stat = proc::stat(self.process.pid).map_err(|e| system("cannot inspect the process", "read(/proc/PID/stat)", &e))?;
+        let stat = proc::stat(self.process.pid)
+            .map_err(|e| system("cannot inspect the process", "read(/proc/PID/stat)", &e))?;
         self.start_time = stat.start;
         self.block.block().set(word::IGNORED_SIGNALS, stat.sigignore as u32 & 0x7fff_ffff | 1 << 31);
         Ok(())
@@ -122,7 +123,8 @@ impl<'a> Launch<'a> {
     /// Lets the process live on without us: its pidfd, and the terminal if it was to be kept.
     pub(crate) fn commit(mut self) -> Result<(OwnedFd, Option<OwnedFd>)> {
         self.committed = true;
-        let pidfd = self.process.pidfd.try_clone().map_err(|e| system("cannot keep the process", "fcntl(F_DUPFD)", &e))?;
+        let pidfd =
+            self.process.pidfd.try_clone().map_err(|e| system("cannot keep the process", "fcntl(F_DUPFD)", &e))?;
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
@@ -141,10 +143,13 @@ impl<'a> Launch<'a> {
             (message::FORKED, Some(child)) => self.follow(child),
             (message::RLIMITS, _) => self.set_limits(),
             (message::PROC, _) => {
-                let proc = std::fs::File::open("/proc").map_err(|e| system("cannot help the stage", "open(/proc)", &e))?;
+                let proc =
+                    std::fs::File::open("/proc").map_err(|e| system("cannot help the stage", "open(/proc)", &e))?;
                 self.go(Some(proc.as_raw_fd()))
             }
-            (kind, _) => Err(Error::new(ErrorKind::Init, format!("the stage sent message {kind}, which means nothing"))),
+            (kind, _) => {
+                Err(Error::new(ErrorKind::Init, format!("the stage sent message {kind}, which means nothing")))
+            }
         }
     }
 

@@ -125,16 +125,21 @@ fn call(plan: &Plan, step: Step, report: Report) -> String {
     let name = syscall_name(report.call).map_or_else(|| format!("system call {}", report.call), str::to_owned);
     let arguments = match step {
         Step::Mount => plan.mounts.get(report.index as usize).map(|mount| match (&mount.kind, name.as_str()) {
-            (MountKind::Filesystem { options, .. }, "fsconfig") if report.detail > 0 => {
-                options.get(report.detail as usize - 1).map_or_else(String::new, |(key, value)| format!("{key:?}, {value:?}"))
-            }
+            (MountKind::Filesystem { options, .. }, "fsconfig") if report.detail > 0 => options
+                .get(report.detail as usize - 1)
+                .map_or_else(String::new, |(key, value)| format!("{key:?}, {value:?}")),
             (MountKind::Filesystem { fstype, .. }, "fsopen" | "fsconfig" | "fsmount") => format!("{fstype:?}"),
             _ => format!("\"/{}\"", mount.target.0),
         }),
-        Step::Device => plan.devices.get(report.index as usize).map(|node| format!("\"/{}\", {}:{}", node.path.0, node.major, node.minor)),
+        Step::Device => plan
+            .devices
+            .get(report.index as usize)
+            .map(|node| format!("\"/{}\", {}:{}", node.path.0, node.major, node.minor)),
         Step::ReadonlyPath => plan.masks.readonly.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
         Step::MaskedPath => plan.masks.masked.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
-        Step::Rlimit => plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard)),
+        Step::Rlimit => {
+            plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard))
+        }
         Step::Ids => Some(match report.index {
             0 => format!("{:?}", plan.user.groups),
             1 => plan.user.gid.to_string(),
@@ -166,7 +171,9 @@ fn refused(number: u32) -> &'static str {
 fn hint(step: Step, errno: i32) -> Option<&'static str> {
     Some(match (step, errno) {
         (Step::Keyring, libc::EDQUOT) => "too many keys: raise kernel.keys.maxkeys, or use --no-new-keyring",
-        (Step::Mount, libc::EPERM) => "in a user namespace procfs and sysfs can only be mounted where the host's are fully visible",
+        (Step::Mount, libc::EPERM) => {
+            "in a user namespace procfs and sysfs can only be mounted where the host's are fully visible"
+        }
         (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",
@@ -190,7 +197,8 @@ pub(crate) fn death(plan: &Plan, block: &Block, status: Option<ExitStatus>) -> E
     };
     let origin = plan.origins.of(step, block.get(word::INDEX));
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
-    let error = Error::new(ErrorKind::Init, format!("{PREFIX}: {how} while trying to {what}")).in_step(format!("{step:?}"));
+    let error =
+        Error::new(ErrorKind::Init, format!("{PREFIX}: {how} while trying to {what}")).in_step(format!("{step:?}"));
     match status {
         Some(ExitStatus::Signal(libc::SIGKILL)) => {
             error.with_hint("container init was OOM-killed (memory limit too low?), or somebody killed it")

@@ -31,14 +31,23 @@ mod tests {
     fn the_stage_has_no_panic_path_and_no_allocator() {
         let names = symbols(STAGE);
         assert!(names.iter().any(|name| name.contains("runtime_stage")), "the stage carries its symbols: {names:?}");
-        let bad = ["panic_fmt", "panic_const", "panic_bounds_check", "unwrap_failed", "__rust_alloc", "malloc", "alloc5alloc"];
+        let bad = [
+            "panic_fmt",
+            "panic_const",
+            "panic_bounds_check",
+            "unwrap_failed",
+            "__rust_alloc",
+            "malloc",
+            "alloc5alloc",
+        ];
         let found: Vec<_> = names.iter().filter(|name| bad.iter().any(|bad| name.contains(bad))).collect();
         assert!(found.is_empty(), "{found:?}");
     }
 
     /// Names in the symbol table of a 64-bit little-endian ELF file.
     fn symbols(elf: &[u8]) -> Vec<String> {
-        let word = |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
+        let word =
+            |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
         let (table, size, count) = (word(0x28, 8), word(0x3a, 2), word(0x3c, 2));
         let section = |index: usize| table + index * size;
         let symtab = (0..count).map(section).find(|at| word(at + 4, 4) == 2).expect("a symbol table");

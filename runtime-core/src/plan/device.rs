@@ -50,10 +50,20 @@ const BLOCK: u32 = 0o060_000;
 const FIFO: u32 = 0o010_000;
 
 /// config-linux.md, "Default Devices"; /dev/console and /dev/ptmx come with the terminal.
-const DEFAULTS: [(&str, u32, u32); 6] =
-    [("dev/null", 1, 3), ("dev/random", 1, 8), ("dev/full", 1, 7), ("dev/tty", 5, 0), ("dev/zero", 1, 5), ("dev/urandom", 1, 9)];
+const DEFAULTS: [(&str, u32, u32); 6] = [
+    ("dev/null", 1, 3),
+    ("dev/random", 1, 8),
+    ("dev/full", 1, 7),
+    ("dev/tty", 5, 0),
+    ("dev/zero", 1, 5),
+    ("dev/urandom", 1, 9),
+];
 
-pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, mounts: &[MountStep]) -> (Vec<DeviceNode>, Vec<LinkNode>) {
+pub(super) fn plan(
+    cx: &mut Context<'_>,
+    namespaces: &Namespaces,
+    mounts: &[MountStep],
+) -> (Vec<DeviceNode>, Vec<LinkNode>) {
     let own = own(cx);
     if bound_dev(mounts) {
         // /dev is somebody else's: nothing is made in it.
@@ -63,11 +73,24 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, mounts: &[Moun
     for (path, major, minor) in DEFAULTS {
         let path = InRoot(path.to_owned());
         if !own.iter().any(|(node, _)| node.path == path) {
-            nodes.push(DeviceNode { path, source: DeviceSource::Node, mode: CHARACTER | 0o666, major, minor, uid: 0, gid: 0 });
+            nodes.push(DeviceNode {
+                path,
+                source: DeviceSource::Node,
+                mode: CHARACTER | 0o666,
+                major,
+                minor,
+                uid: 0,
+                gid: 0,
+            });
         }
     }
     for (node, index) in own {
-        cx.origins.note(Step::Device, nodes.len(), format!("/linux/devices/{index}"), format!("make the device /{}", node.path.0));
+        cx.origins.note(
+            Step::Device,
+            nodes.len(),
+            format!("/linux/devices/{index}"),
+            format!("make the device /{}", node.path.0),
+        );
         nodes.push(node);
     }
     if namespaces.is_private(Kind::User) || !cx.facts.privileged() {
@@ -93,7 +116,10 @@ fn links(cx: &Context<'_>) -> Vec<LinkNode> {
         links.push(("dev/core", "/proc/kcore"));
     }
     links.push(("dev/ptmx", "pts/ptmx"));
-    links.into_iter().map(|(path, target)| LinkNode { path: InRoot(path.to_owned()), target: target.to_owned() }).collect()
+    links
+        .into_iter()
+        .map(|(path, target)| LinkNode { path: InRoot(path.to_owned()), target: target.to_owned() })
+        .collect()
 }
 
 /// The config's devices. /dev/ptmx is always the link to the container's own devpts.
@@ -122,7 +148,10 @@ fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNo
         Some("b") => BLOCK,
         Some("p") => FIFO,
         other => {
-            cx.problem(format!("{at}/type"), format!("unknown device type {:?}; known: c, b, u, p", other.unwrap_or_default()));
+            cx.problem(
+                format!("{at}/type"),
+                format!("unknown device type {:?}; known: c, b, u, p", other.unwrap_or_default()),
+            );
             return None;
         }
     };

@@ -48,7 +48,11 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
-    Some(IdMaps { deny_setgroups: !cx.facts.privileged() && gid.len() == 1 && gid.iter().all(|m| m.size == 1), uid, gid })
+    Some(IdMaps {
+        deny_setgroups: !cx.facts.privileged() && gid.len() == 1 && gid.iter().all(|m| m.size == 1),
+        uid,
+        gid,
+    })
 }
 
 fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
@@ -70,7 +74,9 @@ fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
 }
 
 fn covers(lines: &[IdMapping], id: u32) -> bool {
-    lines.iter().any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
+    lines
+        .iter()
+        .any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
 }
 
 pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
@@ -102,7 +108,12 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         }
     }
     for (index, call) in ["additionalGids", "gid", "uid"].into_iter().enumerate() {
-        cx.origins.note(Step::Ids, index, format!("/process/user/{call}"), format!("take the ids {}:{}", plan.uid, plan.gid));
+        cx.origins.note(
+            Step::Ids,
+            index,
+            format!("/process/user/{call}"),
+            format!("take the ids {}:{}", plan.uid, plan.gid),
+        );
     }
     plan
 }

@@ -20,7 +20,8 @@ pub struct Masks {
 pub(super) fn plan(cx: &mut Context<'_>) -> Masks {
     let Some(linux) = cx.spec.linux.as_ref() else { return Masks::default() };
     let (readonly, masked) = (linux.readonly_paths.as_deref(), linux.masked_paths.as_deref());
-    let readonly = paths(cx, "/linux/readonlyPaths", "make read-only", Step::ReadonlyPath, readonly.unwrap_or_default());
+    let readonly =
+        paths(cx, "/linux/readonlyPaths", "make read-only", Step::ReadonlyPath, readonly.unwrap_or_default());
     let masked = paths(cx, "/linux/maskedPaths", "mask", Step::MaskedPath, masked.unwrap_or_default());
     let null = (!masked.is_empty()).then(|| cx.host("/dev/null".to_owned(), false));
     Masks { readonly, masked, null }

@@ -102,6 +102,18 @@ pub enum Source {
     Path(HostPath),
 }
 
+/// Who takes the master of a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receiver {
+    /// Nobody: a terminal is an error.
+    #[default]
+    Nobody,
+    /// The caller, should there be one.
+    Caller,
+    /// A socket, which waits for it: no terminal is an error.
+    Socket,
+}
+
 /// What the caller adds to the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -113,8 +125,8 @@ pub struct Request {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// There is someone to take the terminal's master.
-    pub console: bool,
+    /// Who takes the terminal's master, if there is one.
+    pub console: Receiver,
     /// Terminal size where the config has none: rows, columns.
     pub console_size: Option<(u16, u16)>,
     /// How many descriptors are passed on, as 3, 4, ….
@@ -201,7 +213,11 @@ impl Context<'_> {
 
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
-        if self.facts.privileged() { Source::Slot(self.slot(SlotSource::Clone { path, recursive })) } else { Source::Path(path) }
+        if self.facts.privileged() {
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
+        } else {
+            Source::Path(path)
+        }
     }
 
     /// Text for the kernel: a NUL inside would change its meaning.

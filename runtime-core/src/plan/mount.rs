@@ -384,7 +384,8 @@ fn filesystem(
         cx.problem(format!("{at}/type"), message);
         return None;
     }
-    let mut settings: Vec<(String, String)> = options.superblock.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
+    let mut settings: Vec<(String, String)> =
+        options.superblock.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
     if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype.as_str()) {
         settings.push(("ro".to_owned(), String::new()));
     }
@@ -423,7 +424,12 @@ fn cgroup(
         return;
     }
     let settings = vec![("mode".to_owned(), "755".to_owned())];
-    let kind = MountKind::Filesystem { fstype: "tmpfs".to_owned(), source: "tmpfs".to_owned(), options: settings, or_bind: None };
+    let kind = MountKind::Filesystem {
+        fstype: "tmpfs".to_owned(),
+        source: "tmpfs".to_owned(),
+        options: settings,
+        or_bind: None,
+    };
     let mut base = step(kind, target.clone(), options);
     base.set &= !attr::RDONLY;
     base.readonly_late = options.set & attr::RDONLY != 0;
@@ -441,7 +447,10 @@ fn cgroup(
         } else {
             let slot = cx.slots.len();
             cx.slots.push(SlotSource::CgroupClone { hierarchy: index });
-            MountKind::Bind { source: Source::Slot(super::Slot(u16::try_from(slot).unwrap_or(u16::MAX))), recursive: false }
+            MountKind::Bind {
+                source: Source::Slot(super::Slot(u16::try_from(slot).unwrap_or(u16::MAX))),
+                recursive: false,
+            }
         };
         steps.push(step(kind, below, options));
         for controller in hierarchy.controllers.iter().filter(|c| **c != hierarchy.name && !c.starts_with("name=")) {

@@ -39,7 +39,10 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     let requested = wanted.and_then(|name| {
         let found = propagation(name);
         if found.is_none() {
-            cx.problem("/linux/rootfsPropagation", format!("unknown propagation {name:?}; known: shared, slave, private, unbindable"));
+            cx.problem(
+                "/linux/rootfsPropagation",
+                format!("unknown propagation {name:?}; known: shared, slave, private, unbindable"),
+            );
         }
         found
     });
@@ -49,7 +52,9 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     // The host must never see our mounts, whatever the container's own root becomes later.
     let private = Propagation(ms::PRIVATE | ms::REC);
     let slave = Propagation(ms::SLAVE | ms::REC);
-    for (step, what) in [(Step::PrepareRoot, "prepare the root filesystem"), (Step::EnterRoot, "enter the root filesystem")] {
+    for (step, what) in
+        [(Step::PrepareRoot, "prepare the root filesystem"), (Step::EnterRoot, "enter the root filesystem")]
+    {
         cx.origins.note(step, 0, "/root/path", format!("{what} {path}"));
     }
     cx.origins.note(Step::SealRoot, 0, "/root/readonly", "make the root filesystem read-only");

@@ -42,7 +42,10 @@ pub(super) fn seccomp(cx: &mut Context<'_>) -> Option<crate::seccomp::Filter> {
     match crate::seccomp::compile(profile, crate::seccomp::Arch::native()) {
         Ok(filter) => {
             if filter.notify {
-                cx.problem("/linux/seccomp/listenerPath", "SCMP_ACT_NOTIFY is not supported by this version of runtime");
+                cx.problem(
+                    "/linux/seccomp/listenerPath",
+                    "SCMP_ACT_NOTIFY is not supported by this version of runtime",
+                );
             }
             cx.origins.note(Step::Seccomp, 0, "/linux/seccomp", "load the system call filter");
             Some(filter)

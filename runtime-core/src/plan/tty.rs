@@ -3,7 +3,7 @@
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, Receiver};
 
 /// A terminal is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,19 +17,26 @@ pub struct Terminal {
 pub(super) fn plan(cx: &mut Context<'_>) -> Option<Terminal> {
     let process = cx.spec.process.as_ref()?;
     if !process.terminal {
-        if cx.request.console {
+        if cx.request.console == Receiver::Socket {
             cx.problem("/process/terminal", "cannot use console socket if runc will not detach or allocate tty");
         }
         return None;
     }
-    if !cx.request.console {
+    if cx.request.console == Receiver::Nobody {
         cx.problem("/process/terminal", "cannot allocate tty if runc will detach without setting console socket");
     }
     let size = process.console_size.as_ref().and_then(|size| {
-        Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)).filter(|(rows, columns)| *rows != 0 && *columns != 0)
+        Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?))
+            .filter(|(rows, columns)| *rows != 0 && *columns != 0)
     });
     let (rows, columns) = size.or(cx.request.console_size).unwrap_or_default();
-    let whats = ["open /dev/pts/ptmx", "open the terminal's other side", "mount the terminal on /dev/console", "hand the terminal over", "take the terminal"];
+    let whats = [
+        "open /dev/pts/ptmx",
+        "open the terminal's other side",
+        "mount the terminal on /dev/console",
+        "hand the terminal over",
+        "take the terminal",
+    ];
     for (index, what) in whats.into_iter().enumerate() {
         cx.origins.note(Step::Terminal, index, "/process/terminal", what);
     }

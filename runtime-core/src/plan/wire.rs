@@ -108,7 +108,12 @@ fn descriptors(header: &mut Header, arena: &mut Arena, extra: &Extra) {
 
 fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.unshare = plan.namespaces.unshare.iter().fold(0, |flags, kind| flags | kind.flag());
-    let joins: Vec<wire::Join> = plan.namespaces.join.iter().map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() }).collect();
+    let joins: Vec<wire::Join> = plan
+        .namespaces
+        .join
+        .iter()
+        .map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() })
+        .collect();
     header.joins = arena.list(&joins);
     if let Some(keyring) = &plan.keyring {
         header.keyring = arena.text(&keyring.name);
@@ -132,7 +137,11 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.mounts = arena.list(&mounts);
     let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();
     header.devices = arena.list(&devices);
-    let links: Vec<wire::Link> = plan.links.iter().map(|link| wire::Link { path: arena.text(&link.path.0), target: arena.text(&link.target) }).collect();
+    let links: Vec<wire::Link> = plan
+        .links
+        .iter()
+        .map(|link| wire::Link { path: arena.text(&link.path.0), target: arena.text(&link.target) })
+        .collect();
     header.links = arena.list(&links);
     header.readonly_paths = arena.texts(plan.masks.readonly.iter().map(|path| path.0.as_str()));
     header.masked_paths = arena.texts(plan.masks.masked.iter().map(|path| path.0.as_str()));
@@ -150,7 +159,16 @@ fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
         DeviceSource::Bind(source) => Some(source),
     };
     let (slot, host) = source(arena, bind);
-    wire::Device { path: arena.text(&node.path.0), mode: node.mode, major: node.major, minor: node.minor, uid: node.uid, gid: node.gid, slot, host }
+    wire::Device {
+        path: arena.text(&node.path.0),
+        mode: node.mode,
+        major: node.major,
+        minor: node.minor,
+        uid: node.uid,
+        gid: node.gid,
+        slot,
+        host,
+    }
 }
 
 fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
@@ -176,7 +194,10 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
         MountKind::Filesystem { fstype, source: shown, options, or_bind } => {
             record.kind = mount_kind::FILESYSTEM;
             record.fstype = arena.text(fstype);
-            let options: Vec<FsOption> = options.iter().map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) }).collect();
+            let options: Vec<FsOption> = options
+                .iter()
+                .map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) })
+                .collect();
             record.options = arena.list(&options);
             record.source = arena.text(shown);
             if or_bind.is_some() {
@@ -219,7 +240,11 @@ fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.inheritable = sets.inheritable;
         header.ambient = sets.ambient;
     }
-    let limits: Vec<wire::Rlimit> = plan.rlimits.iter().map(|limit| wire::Rlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard }).collect();
+    let limits: Vec<wire::Rlimit> = plan
+        .rlimits
+        .iter()
+        .map(|limit| wire::Rlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard })
+        .collect();
     header.rlimits = arena.list(&limits);
     if let Some(filter) = &plan.seccomp {
         // The kernel reads instructions of eight bytes where they stand: aligned.

@@ -117,7 +117,8 @@ impl Dir {
 
     /// Time since something in it was made or removed; nothing if the clock was set back since.
     pub(crate) fn age(&self) -> Result<Duration> {
-        let stat = fstat(&self.fd).map_err(|e| failed("look at the container", format!("fstat({:?})", self.path()), e))?;
+        let stat =
+            fstat(&self.fd).map_err(|e| failed("look at the container", format!("fstat({:?})", self.path()), e))?;
         let changed = Duration::new(stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(now.saturating_sub(changed))

@@ -153,8 +153,7 @@ fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     if durable {
         file.sync_data().map_err(fail(format!("fdatasync({TEMPORARY:?})")))?;
     }
-    renameat(dir, TEMPORARY, dir, NAME)
-        .map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))?;
+    renameat(dir, TEMPORARY, dir, NAME).map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))?;
     if durable {
         // Without it the rename itself may be lost with the power.
         let dir = dir.try_clone_to_owned().map_err(fail("dup".into()))?;

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::{Descriptors, Launch, Master};
-use crate::plan::{Kind, Plan, Request, plan};
+use crate::plan::{Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -62,8 +62,11 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
         Err(error) => {
             // As though it had not been tried. The process is gone already.
-            if cgroup.is_some() && let Some(placement) = &record.cgroup {
-                let removed = Cgroup::open(placement).and_then(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove(PATIENCE)));
+            if cgroup.is_some()
+                && let Some(placement) = &record.cgroup
+            {
+                let removed =
+                    Cgroup::open(placement).and_then(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove(PATIENCE)));
                 if let Err(error) = removed {
                     runtime.log(Level::Warning, &format!("cannot remove the cgroup: {error}"));
                 }
@@ -114,7 +117,8 @@ fn make(
     }
     if !record.inline_gate {
         // The commit: the container is created.
-        renameat(dir, GATE, dir, FIFO).map_err(|e| failed("finish the create", "renameat(gate, exec.fifo)", e.into()))?;
+        renameat(dir, GATE, dir, FIFO)
+            .map_err(|e| failed("finish the create", "renameat(gate, exec.fifo)", e.into()))?;
     }
     launch.commit()
 }
@@ -137,15 +141,17 @@ fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
 fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
     let path = match config {
         Config::Spec(spec) => {
-            let text = serde_json::to_string(spec)
-                .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("the config cannot be written as JSON: {e}")))?;
+            let text = serde_json::to_string(spec).map_err(|e| {
+                Error::new(ErrorKind::InvalidConfig, format!("the config cannot be written as JSON: {e}"))
+            })?;
             return Ok((spec.clone(), text));
         }
         Config::File(path) => path.to_owned(),
         Config::Bundle => bundle.join("config.json"),
     };
     let text = read(bundle, &path)?;
-    let spec = spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
+    let spec =
+        spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
     Ok((spec, text))
 }
 
@@ -160,8 +166,10 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
             return Err(failed("use the bundle", &format!("open({bundle:?})"), error));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message = format!("JSON specification file {} not found", path.file_name().unwrap_or_default().display());
-            return Err(Error::new(ErrorKind::InvalidConfig, message).with_hint(format!("looked in {bundle:?}; `runtime spec` writes one")));
+            let message =
+                format!("JSON specification file {} not found", path.file_name().unwrap_or_default().display());
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with_hint(format!("looked in {bundle:?}; `runtime spec` writes one")));
         }
         Err(error) => return Err(failed("read the config", &call, error)),
     };
@@ -187,7 +195,11 @@ fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
         bundle: bundle.to_string_lossy().into_owned(),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
-        console: !matches!(request.console, Console::None),
+        console: match request.console {
+            Console::None => Receiver::Nobody,
+            Console::Keep => Receiver::Caller,
+            Console::Socket(_) => Receiver::Socket,
+        },
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
@@ -204,7 +216,8 @@ fn record(
     bundle: &Path,
     inline: bool,
 ) -> Result<Record> {
-    let config = RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
+    let config =
+        RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
     Ok(Record {
         version: VERSION,
         id: request.id.to_owned(),
@@ -228,9 +241,11 @@ fn record(
 /// opened for reading and writing: the stage must not see end of file while nobody starts it.
 fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
     let make = |name: &str| {
-        let explain = |call: &str, errno: nix::Error| failed("make the gate", &format!("{call}({name:?})"), errno.into());
+        let explain =
+            |call: &str, errno: nix::Error| failed("make the gate", &format!("{call}({name:?})"), errno.into());
         mkfifo(&dir.path().join(name), Mode::from_bits_truncate(0o600)).map_err(|e| explain("mkfifo", e))?;
-        openat(dir.as_fd(), name, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).map_err(|e| explain("openat", e))
+        openat(dir.as_fd(), name, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|e| explain("openat", e))
     };
     Ok((make(GATE)?, make(STATUS)?))
 }

@@ -1,8 +1,8 @@
 //! kill and wait.
 
 use std::borrow::Cow;
-use std::time::Duration;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use crate::cgroup::Cgroup;
 use crate::state::{Init, Record};

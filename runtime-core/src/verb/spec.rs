@@ -17,7 +17,8 @@ pub fn default_config(rootless: Option<(u32, u32)>, unified: bool) -> String {
         namespaces.retain(|&name| name != "network");
         namespaces.push("user");
     }
-    let namespaces: Vec<_> = namespaces.iter().map(|n| format!("\t\t\t{{\n\t\t\t\t\"type\": \"{n}\"\n\t\t\t}}")).collect();
+    let namespaces: Vec<_> =
+        namespaces.iter().map(|n| format!("\t\t\t{{\n\t\t\t\t\"type\": \"{n}\"\n\t\t\t}}")).collect();
     CONFIG
         .replace("@version", crate::state::OCI_VERSION)
         .replace("@gid", gid)
@@ -253,9 +254,8 @@ mod tests {
             std::fs::remove_dir_all(&dir).unwrap();
             let (Ok(_), Ok(theirs)) = (made, theirs) else { return };
             let caps = "\"CAP_AUDIT_WRITE\",\n\t\t\t\t\"CAP_KILL\",\n\t\t\t\t\"CAP_NET_BIND_SERVICE\"\n\t\t\t]";
-            let theirs = theirs
-                .replace("1.0.2-dev", "1.3.0")
-                .replace(&format!(",\n\t\t\t\"ambient\": [\n\t\t\t\t{caps}"), "");
+            let theirs =
+                theirs.replace("1.0.2-dev", "1.3.0").replace(&format!(",\n\t\t\t\"ambient\": [\n\t\t\t\t{caps}"), "");
             let ids = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
             let unified = theirs.contains("\"type\": \"cgroup\"\n");
             assert_eq!(default_config(rootless.then_some(ids), unified), theirs);

@@ -31,7 +31,9 @@ pub(crate) fn start(container: &Container) -> Result<()> {
         Err(Errno::ENXIO) => return Err(Error::new(ErrorKind::WrongState, "container process is already dead")),
         Err(errno) => return Err(fail("openat(exec.fifo)", errno)),
     };
-    File::from(gate).write_all(b"0").map_err(|e| fail("write(exec.fifo)", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+    File::from(gate)
+        .write_all(b"0")
+        .map_err(|e| fail("write(exec.fifo)", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
     for name in [FIFO, STATUS] {
         match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
