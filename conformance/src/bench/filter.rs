@@ -166,7 +166,6 @@ fn definition(line: &str) -> Option<(String, u32)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

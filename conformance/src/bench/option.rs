@@ -75,7 +75,6 @@ fn number(text: &str) -> Result<usize> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

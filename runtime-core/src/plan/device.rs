@@ -127,10 +127,10 @@ fn own(cx: &mut Context<'_>) -> Vec<(DeviceNode, usize)> {
     let list = cx.spec.linux.as_ref().and_then(|linux| linux.devices.as_deref()).unwrap_or_default();
     let mut nodes = Vec::new();
     for (index, device) in list.iter().enumerate() {
-        if let Some(node) = one(cx, &format!("/linux/devices/{index}"), device) {
-            if node.path.0 != "dev/ptmx" {
-                nodes.push((node, index));
-            }
+        if let Some(node) = one(cx, &format!("/linux/devices/{index}"), device)
+            && node.path.0 != "dev/ptmx"
+        {
+            nodes.push((node, index));
         }
     }
     nodes

@@ -40,7 +40,7 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
     let (uid, gid) = (linux.uid_mappings.clone().unwrap_or_default(), linux.gid_mappings.clone().unwrap_or_default());
     if !new_user {
         let joined = linux.namespaces.iter().flatten().any(|ns| ns.typ.as_deref() == Some("user"));
-        if !joined && !(uid.is_empty() && gid.is_empty()) {
+        if !joined && (!uid.is_empty() || !gid.is_empty()) {
             let message = "user namespace mappings specified, but user namespace isn't enabled in the config";
             cx.problem("/linux/uidMappings", message);
         }

@@ -69,6 +69,7 @@ impl Dir {
     }
 
     /// Opens `<root>/<id>`, unlocked. Error NotFound: there is none.
+    #[cfg(test)]
     pub(crate) fn open(root: &Path, id: &str) -> Result<Self> {
         crate::id::check(id)?;
         match Root::open(root) {

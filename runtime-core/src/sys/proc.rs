@@ -24,6 +24,7 @@ impl Stat {
     }
 
     /// Whether the process ignores `signal` (1 to 31).
+    #[cfg(test)]
     pub fn ignores(&self, signal: i32) -> bool {
         (1..=31).contains(&signal) && self.sigignore & (1 << (signal - 1)) != 0
     }

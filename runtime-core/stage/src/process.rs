@@ -115,8 +115,7 @@ impl Home {
     fn read(&mut self, fd: i32, uid: u32) {
         let mut chunk = [0; 4096];
         let mut line = Line::new();
-        loop {
-            let Ok(length @ 1..) = sys::read(fd, &mut chunk) else { break };
+        while let Ok(length @ 1..) = sys::read(fd, &mut chunk) {
             for byte in chunk.iter().take(length) {
                 if *byte != b'\n' {
                     line.push(*byte);

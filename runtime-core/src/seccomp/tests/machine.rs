@@ -17,7 +17,7 @@ pub struct Machine {
 impl Machine {
     /// Refuses what the kernel would refuse.
     pub fn new(bytes: &[u8], big_endian: bool) -> Machine {
-        assert!(bytes.len() % 8 == 0 && !bytes.is_empty() && bytes.len() <= 4096 * 8, "{} bytes", bytes.len());
+        assert!(bytes.len().is_multiple_of(8) && !bytes.is_empty() && bytes.len() <= 4096 * 8, "{} bytes", bytes.len());
         let u16_at = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         let u32_at = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         let program: Vec<_> =

@@ -127,7 +127,7 @@ pub fn call(random: &mut Random, profile: &Seccomp, native: Arch) -> Call {
             *random.pick(&[u32::MAX, 0x4000_0000, 0x4000_0001, 0x8000_0000, 0x3fff_ffff, 472, 0, 0xf_0005, 0xffff_fffe])
         }
         2 => 0x4000_0000 | random.below(600) as u32,
-        _ => table::find(*random.pick::<&str>(NAMES)).and_then(|name| table::number(arch, name)).unwrap_or(3),
+        _ => table::find(random.pick::<&str>(NAMES)).and_then(|name| table::number(arch, name)).unwrap_or(3),
     };
     let near = |random: &mut Random| {
         let conditions: Vec<&SyscallArg> =

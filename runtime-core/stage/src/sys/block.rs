@@ -65,7 +65,7 @@ impl Block {
     }
 
     fn word(&self, at: usize) -> Option<&AtomicU32> {
-        if at + 4 > self.length || at % 4 != 0 {
+        if at + 4 > self.length || !at.is_multiple_of(4) {
             return None;
         }
         // SAFETY: the four bytes lie inside the mapping (checked), are aligned (the base is page-aligned, `at`
@@ -101,7 +101,7 @@ impl Block {
         let at = self.get(word::SCRATCH) as usize + skip * 8;
         let end = at + count * 8;
         let limit = (self.get(word::SCRATCH) + self.get(word::SCRATCH_LENGTH)) as usize;
-        if end > limit || limit > self.length || at % 8 != 0 {
+        if end > limit || limit > self.length || !at.is_multiple_of(8) {
             return Err(Fail::refuse(Refusal::BadPlan));
         }
         // SAFETY: the range lies inside the mapping (checked) and is aligned; the two callers (argv, envp)
