@@ -60,6 +60,10 @@ pub fn main(args: &[String]) -> i32 {
         chosen.iter().for_each(|c| println!("{}", c.name));
         return 0;
     }
+    if let Err(e) = crate::isolate::enter(&[], &options.runtimes.iter().map(PathBuf::as_path).collect::<Vec<_>>()) {
+        eprintln!("{e}: no runtime was started");
+        return 1;
+    }
     let (runtimes, missing) = match options.runtimes.is_empty() {
         true => Runtime::defaults(),
         false => (options.runtimes.iter().map(|p| Runtime::new(p)).collect(), Vec::new()),
