@@ -170,6 +170,14 @@ impl Test {
         self.finish(self.command(&[], args))
     }
 
+    /// Skips the case where the runtime has no such verb (`VERB --help` is how engines ask).
+    pub fn needs(&self, verb: &str) -> Outcome {
+        match self.rt(&[verb, "--help"])?.code {
+            0 => Ok(()),
+            _ => skip(&format!("this runtime has no {verb}")),
+        }
+    }
+
     /// As [`Test::rt`], and it must exit with 0.
     pub fn ok(&self, args: &[&str]) -> Outcome<Output> {
         let output = self.rt(args)?;

@@ -10,7 +10,7 @@ cases!["isolation": the_host_tree_is_read_only, what_is_writable_is_thrown_away]
 /// Names that do not exist: should a mount be writable after all, nothing is lost.
 const TRY: &str = "for d in / /etc /usr /var /root /dev /sys; do
   (: >$d/.conformance-x) 2>&1 && rm $d/.conformance-x && echo $d is writable
-  rm $d/.conformance-y 2>&1; rmdir $d/.conformance-z 2>&1; mkdir $d/.conformance-m 2>&1
+  unlink $d/.conformance-y 2>&1; rmdir $d/.conformance-z 2>&1; mkdir $d/.conformance-m 2>&1
 done";
 
 fn the_host_tree_is_read_only(t: &Test) -> Outcome {
