@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// How the reason of a race that is not always lost begins: such a case may pass as well.
+pub const SOMETIMES: &str = "sometimes: ";
+
 /// The list of a runtime; empty for one we have no list of.
 pub fn differences(runtime: &str) -> Result<BTreeMap<String, String>, String> {
     let text = match runtime {
