@@ -10,7 +10,7 @@ pub fn differences(runtime: &str) -> Result<BTreeMap<String, String>, String> {
     let text = match runtime {
         "runc" => include_str!("../expect/runc.toml"),
         "crun" => include_str!("../expect/crun.toml"),
-        "runtime" => include_str!("../expect/runtime.toml"),
+        "runtime" | crate::runtime::IN_PROCESS => include_str!("../expect/runtime.toml"),
         _ => "",
     };
     parse(text)
