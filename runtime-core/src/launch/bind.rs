@@ -24,7 +24,8 @@ impl Table {
     pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, lowest: RawFd) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
         for (index, source) in plan.slots.iter().enumerate() {
-            let opened = open(source, cgroup).map_err(|error| explain(plan, index, source, &error))?;
+            let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
+            let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, &error))?;
             table.own(opened)?;
         }
         Ok(table)
@@ -73,8 +74,12 @@ pub(super) fn system(what: &str, call: &str, error: &io::Error) -> Error {
     Error::system(what, call, error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-fn open(source: &SlotSource, cgroup: Option<&Cgroup>) -> io::Result<OwnedFd> {
+/// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
+fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
     match source {
+        SlotSource::Clone { path, recursive } if root => {
+            mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
+        }
         SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy } => {
             let dir = cgroup

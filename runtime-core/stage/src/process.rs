@@ -209,11 +209,18 @@ fn executable(path: Z<'_>) -> Result<()> {
 /// Closes every descriptor but the standard streams, the preserved ones and those still needed until execve,
 /// which are sockets and fifos that close themselves there and lead nowhere.
 pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
+    const F_SETFD: i32 = 2;
+    const FD_CLOEXEC: u32 = 1;
     io.enter(Step::CloseDescriptors, 0);
     let header = &plan.header;
     let mut first = 3;
     for (_, slot) in plan.items(header.preserved) {
-        sys::dup3(io.slot(slot?)?, first, 0)?;
+        let from = io.slot(slot?)?;
+        if from == first {
+            sys::fcntl(from, F_SETFD, 0)?;
+        } else {
+            sys::dup3(from, first, 0)?;
+        }
         first += 1;
     }
     let mut keep = [io.socket(), -1, -1];
@@ -229,8 +236,6 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
         if fd > from {
             sys::close_range(from, fd - 1)?;
         }
-        const F_SETFD: i32 = 2;
-        const FD_CLOEXEC: u32 = 1;
         sys::fcntl(fd as i32, F_SETFD, FD_CLOEXEC)?;
         from = fd + 1;
     }
