@@ -25,13 +25,7 @@ pub fn probe(own: bool) -> Result<Layout> {
 }
 
 fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| {
-        Error::system(
-            "cannot inspect control groups",
-            format!("read({path:?})"),
-            e.raw_os_error().unwrap_or(libc::EINVAL),
-        )
-    })
+    fs::read_to_string(path).map_err(|e| Error::io("cannot inspect control groups", format!("read({path:?})"), e))
 }
 
 /// The layout of a host with version 2 alone.
