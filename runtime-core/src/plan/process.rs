@@ -20,6 +20,7 @@ pub struct Program {
     /// Working directory.
     pub cwd: String,
     /// File mode creation mask.
+    #[serde(serialize_with = "super::octal")]
     pub umask: u32,
     /// Files tried in order.
     pub candidates: Vec<String>,

@@ -209,17 +209,17 @@ fn executable(path: Z<'_>) -> Result<()> {
 /// Closes every descriptor but the standard streams, the preserved ones and those still needed until execve,
 /// which are sockets and fifos that close themselves there and lead nowhere.
 pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
-    const F_SETFD: i32 = 2;
-    const FD_CLOEXEC: u32 = 1;
     io.enter(Step::CloseDescriptors, 0);
     let header = &plan.header;
+    const F_SETFD: i32 = 2;
+    const FD_CLOEXEC: u32 = 1;
     let mut first = 3;
     for (_, slot) in plan.items(header.preserved) {
-        let from = io.slot(slot?)?;
-        if from == first {
-            sys::fcntl(from, F_SETFD, 0)?;
-        } else {
-            sys::dup3(from, first, 0)?;
+        // Either each of them is in its place, or all are above the last place (`launch::extra`): none is
+        // overwritten before it is used.
+        match io.slot(slot?)? {
+            fd if fd == first => drop(sys::fcntl(fd, F_SETFD, 0)?),
+            fd => sys::dup3(fd, first, 0)?,
         }
         first += 1;
     }
