@@ -82,6 +82,7 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>) -> io::Result<OwnedFd> {
                 .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
             mount::clone_tree(Some(&dir), c"", false)
         }
+        SlotSource::Proc => mount::private_proc(),
         SlotSource::Namespace { path, kind } => {
             let file = File::open(path)?;
             let found = fd::namespace_kind(file.as_fd())?;
@@ -100,6 +101,8 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: &io::Error) ->
         SlotSource::CgroupClone { .. } => {
             Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno)
         }
+        SlotSource::Proc => Error::system("cannot get a procfs to write to", "fsopen(\"proc\")", errno)
+            .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
         SlotSource::Namespace { path, kind } if errno == libc::EINVAL || errno == libc::ENOTTY => {
             Error::new(ErrorKind::InvalidConfig, format!("{path} is not a {} namespace", kind.name()))
         }
