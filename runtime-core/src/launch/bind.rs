@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use runtime_stage::fail::Step;
 
+use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
 use crate::sys::{fd, mount};
@@ -25,6 +26,9 @@ impl Table {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
         for (index, source) in plan.slots.iter().enumerate() {
             let opened = open(source, cgroup).map_err(|error| explain(plan, index, source, &error))?;
+            if let SlotSource::Namespace { path, kind } = source {
+                shared::check(plan, *kind, path, &opened).map_err(|error| error.or_at(pointer(plan, index)))?;
+            }
             table.own(opened)?;
         }
         Ok(table)
@@ -127,6 +131,7 @@ fn pointer(plan: &Plan, index: usize) -> String {
     let (step, index) = match (mount, join) {
         (Some(mount), _) => (Step::Mount, mount),
         (_, Some(join)) => (Step::JoinNamespace, join),
+        _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()

@@ -142,8 +142,10 @@ fn call(plan: &Plan, step: Step, report: Report) -> String {
             _ => format!("\"/proc/{}\"", s.path),
         }),
         Step::TimeOffsets => Some("\"/proc/self/timens_offsets\"".to_owned()),
-        Step::Label => Some(["attr/apparmor/exec", "attr/exec"].get(report.index as usize).unwrap_or(&"attr/keycreate"))
-            .map(|file| format!("\"/proc/self/{file}\"")),
+        Step::Label => {
+            Some(["attr/apparmor/exec", "attr/exec"].get(report.index as usize).unwrap_or(&"attr/keycreate"))
+                .map(|file| format!("\"/proc/self/{file}\""))
+        }
         Step::Rlimit => {
             plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard))
         }

@@ -14,7 +14,8 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Stri
     const AT: &str = "/linux/timeOffsets";
     let offsets = cx.spec.linux.as_ref()?.time_offsets.as_ref().filter(|map| !map.is_empty())?;
     if namespaces.is_joined(Kind::Time) {
-        let message = "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one";
+        let message =
+            "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one";
         cx.problem(AT, message);
     } else if !namespaces.is_new(Kind::Time) {
         cx.problem(AT, "time namespace offsets specified, but time namespace isn't enabled in the config");

@@ -49,6 +49,15 @@ impl Kind {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
+    /// Its file below /proc/PID/ns.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            kind => kind.name(),
+        }
+    }
+
     /// CLONE_NEW*.
     pub fn flag(self) -> u32 {
         use runtime_stage::sys::clone;

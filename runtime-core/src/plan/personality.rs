@@ -10,7 +10,10 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Option<u32> {
     let wanted = cx.spec.linux.as_ref()?.personality.as_ref()?;
     for (index, flag) in wanted.flags.iter().flatten().enumerate() {
         // config-linux.md: "Currently no flag values are supported."
-        cx.problem(format!("/linux/personality/flags/{index}"), format!("unknown personality flag {flag:?}; none exists"));
+        cx.problem(
+            format!("/linux/personality/flags/{index}"),
+            format!("unknown personality flag {flag:?}; none exists"),
+        );
     }
     let name = wanted.domain.as_deref().unwrap_or_default();
     let Some((_, domain)) = DOMAINS.iter().find(|(known, _)| *known == name) else {

@@ -127,7 +127,8 @@ pub(super) fn io_priority(cx: &mut Context<'_>) -> Option<u32> {
     }
     let name = wanted.class.as_deref().unwrap_or_default();
     let Some((_, class)) = CLASSES.iter().find(|(known, _)| *known == name) else {
-        let message = format!("invalid ioPriority.Class: {name:?}; {}", known("class", name, CLASSES.iter().map(|c| c.0)));
+        let message =
+            format!("invalid ioPriority.Class: {name:?}; {}", known("class", name, CLASSES.iter().map(|c| c.0)));
         cx.problem("/process/ioPriority/class", message);
         return None;
     };

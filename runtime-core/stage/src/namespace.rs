@@ -18,7 +18,9 @@ pub fn join(plan: &Plan<'_>, io: &Io) -> Result<()> {
     let mut later = 0_u32;
     for (index, join) in plan.items(plan.header.joins) {
         match join_one(io, index, &join?) {
-            Err(fail) if fail.is(errno::EPERM) && index < 32 && index + 1 < plan.header.joins.count => later |= 1 << index,
+            Err(fail) if fail.is(errno::EPERM) && index < 32 && index + 1 < plan.header.joins.count => {
+                later |= 1 << index
+            }
             result => result?,
         }
     }
