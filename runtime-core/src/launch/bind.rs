@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use runtime_stage::fail::Step;
 
+use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
 use crate::sys::{fd, mount};
@@ -26,6 +27,9 @@ impl Table {
         for (index, source) in plan.slots.iter().enumerate() {
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
             let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, error))?;
+            if let SlotSource::Namespace { path, kind } = source {
+                shared::check(plan, *kind, path, &opened).map_err(|error| error.or_at(pointer(plan, index)))?;
+            }
             table.own(opened)?;
         }
         Ok(table)
@@ -82,6 +86,7 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
                 .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
             mount::clone_tree(Some(&dir), c"", false)
         }
+        SlotSource::Proc => mount::private_proc(),
         SlotSource::Namespace { path, kind } => {
             let file = File::open(path)?;
             let found = fd::namespace_kind(file.as_fd())?;
@@ -99,6 +104,8 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
         SlotSource::CgroupClone { .. } => {
             Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
+        SlotSource::Proc => Error::io("cannot get a procfs to write to", "fsopen(\"proc\")", error)
+            .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
         SlotSource::Namespace { path, kind } if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
             Error::new(ErrorKind::InvalidConfig, format!("{path} is not a {} namespace", kind.name()))
         }
@@ -121,6 +128,7 @@ fn pointer(plan: &Plan, index: usize) -> String {
     let (step, index) = match (mount, join) {
         (Some(mount), _) => (Step::Mount, mount),
         (_, Some(join)) => (Step::JoinNamespace, join),
+        _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()

@@ -6,6 +6,7 @@ mod console;
 mod idmap;
 mod report;
 mod seal;
+mod shared;
 mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

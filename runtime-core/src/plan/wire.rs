@@ -1,6 +1,6 @@
 //! The plan in the stage's own form: encoder for the schema of `runtime_stage::wire`.
 
-use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, Wire, flag, mount_flag, mount_kind};
+use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, UNSET, Wire, flag, mount_flag, mount_kind};
 
 use super::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
 
@@ -115,6 +115,8 @@ fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         .map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() })
         .collect();
     header.joins = arena.list(&joins);
+    header.proc = plan.proc.map_or(NO_SLOT, |slot| slot.0.into());
+    header.time_offsets = arena.text(plan.time_offsets.as_deref().unwrap_or_default());
     if let Some(keyring) = &plan.keyring {
         header.keyring = arena.text(&keyring.name);
         header.keyring_permissions = keyring.permissions;
@@ -148,6 +150,12 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.null_slot = source(arena, plan.masks.null.as_ref()).0;
     header.hostname = arena.text(plan.hostname.as_deref().unwrap_or_default());
     header.domainname = arena.text(plan.domainname.as_deref().unwrap_or_default());
+    let sysctls: Vec<wire::Sysctl> = plan
+        .sysctls
+        .iter()
+        .map(|sysctl| wire::Sysctl { path: arena.text(&sysctl.path), value: arena.text(&sysctl.value) })
+        .collect();
+    header.sysctls = arena.list(&sysctls);
     if let Some(terminal) = &plan.terminal {
         (header.rows, header.columns) = (terminal.rows.into(), terminal.columns.into());
     }
@@ -240,6 +248,11 @@ fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.inheritable = sets.inheritable;
         header.ambient = sets.ambient;
     }
+    if let Some(profile) = &plan.labels.apparmor {
+        header.apparmor = arena.text(&format!("exec {profile}"));
+    }
+    header.selinux = arena.text(plan.labels.selinux.as_deref().unwrap_or_default());
+    preferences(header, arena, plan);
     let limits: Vec<wire::Rlimit> = plan
         .rlimits
         .iter()
@@ -255,4 +268,24 @@ fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.seccomp_flags = filter.flags;
         arena.bytes.extend_from_slice(&program);
     }
+}
+
+fn preferences(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    header.personality = plan.personality.unwrap_or(UNSET);
+    header.io_priority = plan.io_priority.unwrap_or(UNSET);
+    header.memory_policy = UNSET;
+    if let Some(policy) = &plan.memory_policy {
+        header.memory_policy = policy.mode;
+        header.memory_nodes = arena.list(&policy.nodes);
+    }
+    let scheduler = plan.scheduler.as_ref().map(|scheduler| wire::Scheduler {
+        policy: scheduler.policy,
+        priority: scheduler.priority,
+        flags: scheduler.flags,
+        nice: scheduler.nice,
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
+    });
+    header.scheduler = arena.list(scheduler.as_slice());
 }

@@ -192,7 +192,8 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 /// Facts and plan; every problem of the config at once.
 fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
-    let facts = HostFacts::probe(!path.starts_with('/'))?;
+    let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),
         bundle: bundle.to_string_lossy().into_owned(),

@@ -13,10 +13,12 @@ pub enum Step {
     JoinNamespace,
     Unshare,
     MapIds,
+    TimeOffsets,
     ForkIntoPid,
     Session,
     Keyring,
     Loopback,
+    NetDevices,
     PrepareRoot,
     Mount,
     Device,
@@ -28,6 +30,7 @@ pub enum Step {
     SealRoot,
     Hostname,
     Domainname,
+    Label,
     Sysctl,
     ReadonlyPath,
     MaskedPath,
@@ -36,6 +39,10 @@ pub enum Step {
     Home,
     NoNewPrivileges,
     Seccomp,
+    Personality,
+    MemoryPolicy,
+    Scheduler,
+    IoPriority,
     Rlimit,
     BoundingSet,
     Ids,
@@ -49,17 +56,19 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 45] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
         Self::JoinNamespace,
         Self::Unshare,
         Self::MapIds,
+        Self::TimeOffsets,
         Self::ForkIntoPid,
         Self::Session,
         Self::Keyring,
         Self::Loopback,
+        Self::NetDevices,
         Self::PrepareRoot,
         Self::Mount,
         Self::Device,
@@ -71,6 +80,7 @@ impl Step {
         Self::SealRoot,
         Self::Hostname,
         Self::Domainname,
+        Self::Label,
         Self::Sysctl,
         Self::ReadonlyPath,
         Self::MaskedPath,
@@ -79,6 +89,10 @@ impl Step {
         Self::Home,
         Self::NoNewPrivileges,
         Self::Seccomp,
+        Self::Personality,
+        Self::MemoryPolicy,
+        Self::Scheduler,
+        Self::IoPriority,
         Self::Rlimit,
         Self::BoundingSet,
         Self::Ids,
@@ -115,6 +129,8 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// The kernel took only the beginning of a value.
+    TakenInPart,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

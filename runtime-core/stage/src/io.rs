@@ -26,6 +26,8 @@ pub mod message {
     pub const READY: u32 = 7;
     /// To the parent: the recorder says what went wrong.
     pub const FAILED: u32 = 8;
+    /// To the parent: my network namespace is ready, move the devices in.
+    pub const NET_DEVICES: u32 = 9;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }

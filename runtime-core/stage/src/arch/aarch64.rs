@@ -119,3 +119,7 @@ pub const SYS_EXECVEAT: usize = 281;
 pub const SYS_STATX: usize = 291;
 pub const SYS_OPENAT: usize = 56;
 pub const SYS_CLONE3: usize = 435;
+pub const SYS_SCHED_SETATTR: usize = 274;
+pub const SYS_IOPRIO_SET: usize = 30;
+pub const SYS_PERSONALITY: usize = 92;
+pub const SYS_SET_MEMPOLICY: usize = 237;

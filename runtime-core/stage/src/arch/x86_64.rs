@@ -121,3 +121,7 @@ pub const SYS_EXECVEAT: usize = 322;
 pub const SYS_STATX: usize = 332;
 pub const SYS_OPENAT: usize = 257;
 pub const SYS_CLONE3: usize = 435;
+pub const SYS_SCHED_SETATTR: usize = 314;
+pub const SYS_IOPRIO_SET: usize = 251;
+pub const SYS_PERSONALITY: usize = 135;
+pub const SYS_SET_MEMPOLICY: usize = 238;
