@@ -1,5 +1,7 @@
 //! `<root>/<id>`: the directory of one container.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) const FIFO: &str = "exec.fifo";
 /// The same file until create commits by renaming it to [`FIFO`].
 pub(crate) const GATE: &str = "gate";
+/// Names the hook that runs, so that a delete finds it: pid, start time, and whether its runner holds the lock.
+const HOOK: &str = "hook";
 /// The others may pass through, to the fifo, but not look: the container's root may be any user of the host.
 const MODE: Mode = Mode::from_bits_truncate(0o711);
 /// Tries of create at winning against deletes of the same id.
@@ -140,6 +144,29 @@ impl Dir {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
     }
 
+    /// Notes a hook that has begun. Only an aid: a full disk must not stop the hook.
+    pub(crate) fn note_hook(&self, pid: i32, start: u64, unlocked: bool) {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(fd) = openat(&self.fd, HOOK, flags, Mode::from_bits_truncate(0o600)) {
+            let _ = File::from(fd).write_all(format!("{pid} {start} {unlocked}").as_bytes());
+        }
+    }
+
+    /// Takes the note away.
+    pub(crate) fn forget_hook(&self) {
+        let _ = unlinkat(&self.fd, HOOK, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// The hook noted: pid, start time, and whether it runs without the lock.
+    pub(crate) fn noted_hook(&self) -> Option<(i32, u64, bool)> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut text = String::new();
+        let file = File::from(openat(&self.fd, HOOK, flags, Mode::empty()).ok()?);
+        file.take(64).read_to_string(&mut text).ok()?;
+        let mut words = text.split(' ');
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    }
+
     /// Removes the directory with all that is in it, the lock held. Repeating is harmless.
     pub(crate) fn remove(&self) -> Result<()> {
         if self.remove_known()? {
@@ -161,7 +188,7 @@ impl Dir {
 
     /// Removes what create and start put there, then the directory. False: something else is in it.
     fn remove_known(&self) -> Result<bool> {
-        for name in [FIFO, GATE, json::TEMPORARY, json::NAME] {
+        for name in [FIFO, GATE, HOOK, json::TEMPORARY, json::NAME] {
             match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
                 // EISDIR: not ours, but swept away below like anything else unknown.
                 Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => {}

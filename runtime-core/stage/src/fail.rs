@@ -22,6 +22,7 @@ pub enum Step {
     Device,
     DeviceLink,
     HostHooks,
+    CreateContainerHook,
     EnterRoot,
     Terminal,
     SealMount,
@@ -44,12 +45,13 @@ pub enum Step {
     CloseDescriptors,
     Ready,
     Gate,
+    StartContainerHook,
     Exec,
 }
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
@@ -65,6 +67,7 @@ impl Step {
         Self::Device,
         Self::DeviceLink,
         Self::HostHooks,
+        Self::CreateContainerHook,
         Self::EnterRoot,
         Self::Terminal,
         Self::SealMount,
@@ -87,6 +90,7 @@ impl Step {
         Self::CloseDescriptors,
         Self::Ready,
         Self::Gate,
+        Self::StartContainerHook,
         Self::Exec,
     ];
 }
@@ -115,6 +119,12 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// A hook exited with a code other than 0: the detail.
+    HookExited,
+    /// A signal killed a hook: the detail.
+    HookKilled,
+    /// A hook ran past its timeout.
+    HookTimeout,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.
