@@ -11,6 +11,7 @@ mod cgroup;
 mod clock;
 pub(crate) mod cpulist;
 mod device;
+pub(crate) mod hook;
 mod ids;
 mod label;
 mod mask;
@@ -33,6 +34,7 @@ pub(crate) mod wire;
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
+pub use hook::{Hook, HookKind, Hooks};
 pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
@@ -190,6 +192,8 @@ pub struct Plan {
     pub labels: Labels,
     /// Read-only and masked paths.
     pub masks: Masks,
+    /// Programs run at points before it.
+    pub hooks: Hooks,
     /// The program.
     pub program: Program,
     /// Who it runs as.
@@ -293,6 +297,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         hostname: uts::hostname(cx, &namespaces),
         domainname: uts::domainname(cx, &namespaces),
         masks: mask::plan(cx),
+        hooks: hook::plan(cx),
         program: process::plan(cx),
         capabilities: caps::plan(cx, &namespaces),
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),

@@ -2,7 +2,7 @@
 
 use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, UNSET, Wire, flag, mount_flag, mount_kind};
 
-use super::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
+use super::{DeviceSource, Hook, HookKind, Kind, MountKind, MountStep, Plan, Source};
 
 /// Slots beyond the plan's own, opened for every launch; `None` where there is none.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Extra {
 pub(crate) struct Encoded {
     pub bytes: Vec<u8>,
     pub pointers: usize,
+    /// The stage runs hooks.
+    pub hooks: bool,
 }
 
 /// Texts and lists behind the header.
@@ -67,13 +69,18 @@ pub(crate) fn encode(plan: &Plan, extra: &Extra) -> Encoded {
     filesystem(&mut header, &mut arena, plan);
     process(&mut header, &mut arena, plan);
     privileges(&mut header, &mut arena, plan);
+    hooks(&mut header, &mut arena, plan);
     let mut at = 0;
     header.put(&mut |bytes| {
         arena.bytes[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     });
-    let pointers = (header.args.count + header.env.count) as usize + 2;
-    Encoded { bytes: arena.bytes, pointers }
+    let hooks = plan.hooks.create_container.iter().chain(&plan.hooks.start_container);
+    // A hook may be given the program's environment.
+    let args = hooks.map(|hook| hook.args.len()).max().unwrap_or(0).max(header.args.count as usize);
+    let env = plan.hooks.create_container.iter().chain(&plan.hooks.start_container).map(|hook| hook.env.len());
+    let pointers = args + env.max().unwrap_or(0).max(header.env.count as usize) + 2;
+    Encoded { bytes: arena.bytes, pointers, hooks: header.create_container.count + header.start_container.count > 0 }
 }
 
 fn flags(plan: &Plan) -> u32 {
@@ -86,6 +93,7 @@ fn flags(plan: &Plan) -> u32 {
         (joins, flag::NOT_DUMPABLE),
         (plan.namespaces.loopback, flag::LOOPBACK),
         (plan.root.no_pivot, flag::NO_PIVOT),
+        (!plan.hooks.host.is_empty(), flag::HOST_HOOKS),
         (plan.terminal.is_some(), flag::TERMINAL),
         (plan.root.readonly, flag::READONLY_ROOT),
         (plan.program.home, flag::HOME),
@@ -236,6 +244,33 @@ fn process(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     let home = program.home.then_some("HOME=/");
     header.env = arena.texts(program.env.iter().map(String::as_str).chain(home));
     header.candidates = arena.texts(program.candidates.iter().map(String::as_str));
+}
+
+fn hooks(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    let hooks = &plan.hooks;
+    if hooks.create_container.is_empty() && hooks.start_container.is_empty() {
+        return;
+    }
+    let (creating, rest) = hooks.state_around_pid(HookKind::CreateContainer);
+    header.hook_creating = arena.text(&creating);
+    header.hook_created = arena.text(&hooks.state_around_pid(HookKind::StartContainer).0);
+    header.hook_rest = arena.text(&rest);
+    header.hook_cwd = arena.text(&hooks.bundle);
+    header.create_container = hook_list(arena, &hooks.create_container);
+    header.start_container = hook_list(arena, &hooks.start_container);
+}
+
+fn hook_list(arena: &mut Arena, hooks: &[Hook]) -> List<wire::Hook> {
+    let records: Vec<wire::Hook> = hooks
+        .iter()
+        .map(|hook| wire::Hook {
+            path: arena.text(&hook.path),
+            args: arena.texts(hook.args.iter().map(String::as_str)),
+            env: arena.texts(hook.env.iter().map(String::as_str)),
+            timeout: hook.timeout.unwrap_or(0),
+        })
+        .collect();
+    arena.list(&records)
 }
 
 fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {

@@ -12,8 +12,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::value::RawValue;
 
+use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
+use crate::launch::hook::Scene;
 use crate::launch::{Descriptors, Launch, Master};
 use crate::plan::{Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
@@ -52,16 +54,21 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Keep => Some(Master::Keep(None)),
         Console::Socket(path) => Some(Master::socket(path)?),
     };
-    let dir = Dir::create(&runtime.options.root, request.id)?;
+    let mut dir = Dir::create(&runtime.options.root, request.id)?;
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
-        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
+        Ok((pidfd, master)) => {
+            let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
+            if inline { started(&mut dir, container) } else { Ok(container) }
+        }
         Err(error) => {
             if let Err(left) = undo(&dir, &record, cgroup) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
+            dir.unlock();
+            hook::poststop(&record, runtime.options.log.as_ref(), false);
             Err(error)
         }
     }
@@ -78,6 +85,17 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
         cgroup.remove(PATIENCE)?;
     }
     dir.remove()
+}
+
+/// The program of a `run` is on its way: its poststart hooks, which may ask for the container.
+fn started(dir: &mut Dir, container: Container) -> Result<Container> {
+    dir.unlock();
+    if let Err(error) = hook::poststart(&container, Some(dir)) {
+        let _ = container.wait();
+        container.delete(true)?;
+        return Err(error);
+    }
+    Ok(container)
 }
 
 /// Everything that leaves traces, in the order in which a killed runtime can be cleaned up after.
@@ -102,6 +120,8 @@ fn make(
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    let bundle = &plan.hooks.bundle;
+    launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {
@@ -237,6 +257,7 @@ fn record(
         rootless: false,
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
+        hooks: hook::kept(spec.hooks.as_ref()),
         config,
     })
 }
