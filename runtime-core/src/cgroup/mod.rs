@@ -20,6 +20,7 @@ mod freeze;
 mod kill;
 mod layout;
 mod place;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -35,6 +36,7 @@ pub use device::{Devices, devices};
 pub use entry::{Below, Entry};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use place::{Place, Placement, place};
+pub use stats::Stats;
 pub use v2::{cpu_weight, io_weight};
 pub use write::{Rule, Write, writes};
 
