@@ -48,7 +48,11 @@ impl Root {
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|e| failed("make the state directory", format!("mkdir({path:?}, 0700)"), e))?;
+            .map_err(|e| {
+                let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+                let error = failed("make the state directory", format!("mkdir({path:?}, 0700)"), e);
+                if denied { error.with_hint("set XDG_RUNTIME_DIR, or give a directory with --root") } else { error }
+            })?;
         Self::open(path)
     }
 

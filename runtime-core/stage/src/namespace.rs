@@ -16,6 +16,11 @@ pub fn join(plan: &Plan<'_>, io: &Io) -> Result<()> {
     for (index, join) in plan.items(plan.header.joins) {
         io.enter(Step::JoinNamespace, index);
         let join: Join = join?;
+        if u64::from(join.kind) == clone::NEWUSER {
+            // In there the kernel may forbid it ("deny" in /proc/PID/setgroups): the caller's groups stay behind if he
+            // may drop them, and are those of the namespace's owner if not.
+            let _ = sys::setgroups(&[]);
+        }
         sys::setns(io.slot(join.slot)?, join.kind)?;
     }
     Ok(())
