@@ -4,10 +4,11 @@ mod bad_input;
 mod cli;
 mod lifecycle;
 mod process;
+mod rootless;
 
 use crate::harness::Case;
 
 /// Every case, in the order they are run.
 pub fn all() -> Vec<Case> {
-    [lifecycle::CASES, cli::CASES, process::CASES, bad_input::CASES].concat()
+    [lifecycle::CASES, cli::CASES, process::CASES, bad_input::CASES, rootless::CASES].concat()
 }

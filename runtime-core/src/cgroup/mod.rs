@@ -77,13 +77,7 @@ impl Cgroup {
         }
     }
 
-    fn set_up(
-        &mut self,
-        placement: &Placement,
-        writes: &[Write],
-        devices: &Devices,
-        forgiving: bool,
-    ) -> Result<()> {
+    fn set_up(&mut self, placement: &Placement, writes: &[Write], devices: &Devices, forgiving: bool) -> Result<()> {
         for (index, place) in placement.dirs.iter().enumerate() {
             let made = self.set_up_one(placement.mode, index, place, writes).and_then(|mut dir| {
                 if forgiving {
@@ -213,8 +207,7 @@ impl Cgroup {
 }
 
 /// What callers and engines match when an unprivileged user asks for limits.
-pub(crate) const NO_RIGHTS: &str =
-    "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+pub(crate) const NO_RIGHTS: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 fn is_lack_of_rights(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))

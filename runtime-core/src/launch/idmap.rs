@@ -19,7 +19,9 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
         let path = format!("/proc/{pid}/{file}");
         match fs::write(&path, text(lines)) {
             // An unprivileged caller may only map himself; the set-uid helpers know what else is his.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => by_helper(helper, pid, lines).map_err(|error| error.at(pointer(file)))?,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                by_helper(helper, pid, lines).map_err(|error| error.at(pointer(file)))?
+            }
             result => result.map_err(|error| failed(pointer(file), &path, &error))?,
         }
     }

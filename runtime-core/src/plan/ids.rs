@@ -48,11 +48,7 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
-    Some(IdMaps {
-        deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid),
-        uid,
-        gid,
-    })
+    Some(IdMaps { deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid), uid, gid })
 }
 
 /// True if only the caller himself is mapped, which takes no rights but this one: that groups stay as they are.

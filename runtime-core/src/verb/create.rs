@@ -124,12 +124,7 @@ fn make(
 }
 
 /// The cgroup, as far as the caller has the right to one. The record then tells what there is.
-fn make_cgroup(
-    runtime: &Runtime,
-    plan: &Plan,
-    planned: &CgroupPlan,
-    record: &mut Record,
-) -> Result<Option<Cgroup>> {
+fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
     if !planned.forgiving {
         return Cgroup::create(&planned.placement, &planned.writes, &planned.devices).map(Some);
     }
