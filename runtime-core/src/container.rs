@@ -104,6 +104,11 @@ impl Container {
         crate::verb::kill::kill(self, signal)
     }
 
+    /// What the container's cgroups have counted: processor time, memory, tasks, I/O, pressure, OOM kills.
+    pub fn stats(&self) -> Result<crate::cgroup::Stats> {
+        crate::verb::stats::stats(self)
+    }
+
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).
     pub fn delete(self, force: bool) -> Result<()> {
         crate::verb::delete::delete_container(self, force)

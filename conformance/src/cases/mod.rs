@@ -7,6 +7,7 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod process;
+mod rootless;
 mod scheduling;
 mod sysctl;
 
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
         scheduling::CASES,
         clock::CASES,
         label::CASES,
+        rootless::CASES,
     ];
     nouns.concat()
 }

@@ -63,9 +63,10 @@ impl<'a> Launch<'a> {
         let (channel, theirs) =
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let mut table = Table::open(plan, cgroup.as_deref(), 3 + descriptors.preserved.len() as i32)?;
+        let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
-        let extra = extra(&mut table, descriptors, &tasks)?;
+        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket)?;
         let mut keep = table.numbers().to_vec();

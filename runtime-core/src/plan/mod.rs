@@ -97,10 +97,13 @@ pub enum SlotSource {
         /// With everything mounted below it.
         recursive: bool,
     },
-    /// A detached clone of the container's cgroup directory in one v1 hierarchy.
+    /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
+    /// container has none there for lack of rights.
     CgroupClone {
         /// Index into the placement.
         hierarchy: usize,
+        /// The caller's directory.
+        own: HostPath,
     },
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
@@ -121,6 +124,16 @@ pub enum Source {
     Slot(Slot),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
+    /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
+    /// caller's own.
+    Cgroup {
+        /// Index into the placement.
+        place: usize,
+        /// The container's directory.
+        path: HostPath,
+        /// The caller's.
+        own: HostPath,
+    },
 }
 
 /// Who takes the master of a terminal.
@@ -154,6 +167,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
+    pub rootless: Option<bool>,
 }
 
 /// The plan of one launch.
@@ -252,7 +267,7 @@ impl Context<'_> {
 
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
-        if self.facts.privileged() {
+        if self.facts.owns_mounts {
             Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
         } else {
             Source::Path(path)

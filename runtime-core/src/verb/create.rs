@@ -17,7 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
 use crate::launch::{Descriptors, Launch, Master};
-use crate::plan::{Kind, Plan, Receiver, Request, plan};
+use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -45,7 +45,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
     let bundle = absolute(request.bundle)?;
     let (spec, text) = config(&bundle, request.config)?;
-    let plan = planned(&spec, request, &bundle)?;
+    let plan = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -112,7 +112,7 @@ fn make(
     dir.write(record)?;
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     if let Some(planned) = &plan.cgroup {
-        *cgroup = Some(Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?);
+        *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
     let stdio = match request.stdio {
         Stdio::Inherit => None,
@@ -145,6 +145,20 @@ fn make(
         launch.let_go()?;
     }
     launch.commit()
+}
+
+/// The cgroup, as far as the caller has the right to one. The record then tells what there is.
+fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
+    if !planned.forgiving {
+        return Cgroup::create(&planned.placement, &planned.writes, &planned.devices).map(Some);
+    }
+    let cgroup = Cgroup::create_forgiving(&planned.placement, &planned.writes, &planned.devices)?;
+    record.cgroup = cgroup.placement(&planned.placement);
+    if record.cgroup.is_none() && !plan.namespaces.is_private(Kind::Pid) {
+        let message = "the container has neither a cgroup nor a pid namespace: processes it leaves cannot be killed";
+        runtime.log(Level::Warning, message);
+    }
+    Ok(record.cgroup.is_some().then_some(cgroup))
 }
 
 fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
@@ -210,7 +224,7 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 }
 
 /// Facts and plan; every problem of the config at once.
-fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
+fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
     facts.probe_labels(spec);
@@ -227,6 +241,7 @@ fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
 }
@@ -254,7 +269,7 @@ fn record(
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
-        rootless: false,
+        rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
