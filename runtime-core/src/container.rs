@@ -63,6 +63,9 @@ impl Container {
 
     /// Host pid of the container's first process; `None` once it is gone.
     pub fn pid(&self) -> Option<i32> {
+        if let Some(pidfd) = self.pidfd.get() {
+            return crate::sys::pidfd::pid(pidfd.as_fd()).ok();
+        }
         self.state().ok().and_then(|state| state.pid)
     }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cli;
 mod clock;
+mod isolation;
 mod label;
 mod lifecycle;
 mod process;
@@ -14,6 +15,7 @@ use crate::harness::Case;
 /// Every case, in the order they are run.
 pub fn all() -> Vec<Case> {
     [
+        isolation::CASES,
         lifecycle::CASES,
         cli::CASES,
         process::CASES,

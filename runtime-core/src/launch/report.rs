@@ -6,7 +6,7 @@ use runtime_stage::sys::word;
 
 use crate::plan::{MountKind, Plan};
 use crate::seccomp::syscall_name;
-use crate::{Error, ErrorKind, ExitStatus, describe};
+use crate::{Error, ErrorKind, ExitStatus, error};
 
 /// What runc says before everything that goes wrong inside; engines look for parts of it.
 const PREFIX: &str = "unable to start container process: error during container init";
@@ -39,9 +39,9 @@ impl Report {
     /// What failed, in words, for the program `program`.
     pub(crate) fn exec_error(self, program: &str) -> Error {
         let errno = self.errno as i32;
-        let text = describe(errno);
-        let text = text.split(" (").next().unwrap_or_default();
-        let error = Error::new(ErrorKind::Init, format!("exec {program}: {text}")).with_errno(errno).in_step("exec");
+        let error = Error::new(ErrorKind::Init, format!("exec {program}: {}", error::text(errno)))
+            .with_errno(errno)
+            .in_step("exec");
         match errno {
             libc::ENOENT => error.with_hint("the file exists, so its interpreter (#! line or ELF loader) does not"),
             libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
@@ -81,8 +81,7 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
 fn known(plan: &Plan, step: Step, report: Report, refusal: bool) -> Option<Error> {
     let program = plan.program.args.first().map_or("", String::as_str);
     let errno = if refusal { libc::ENOENT } else { report.errno as i32 };
-    let text = describe(errno);
-    let text = text.split(" (").next().unwrap_or_default();
+    let text = error::text(errno);
     let (pointer, message) = match step {
         Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
         Step::Lookup if errno == libc::EACCES => ("/process/args/0", format!("exec: {program:?}: permission denied")),

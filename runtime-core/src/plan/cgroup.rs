@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Context, Kind, Namespaces};
 use crate::cgroup::{Devices, Placement, Write, devices, place, writes};
+use crate::spec::Resources;
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,9 +18,10 @@ pub struct CgroupPlan {
 }
 
 pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<CgroupPlan> {
-    let linux = cx.spec.linux.clone().unwrap_or_default();
-    let resources = linux.resources.unwrap_or_default();
-    let path = linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let linux = cx.spec.linux.as_ref();
+    let none = Resources::default();
+    let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
+    let path = linux.and_then(|linux| linux.cgroups_path.as_deref()).filter(|path| !path.is_empty());
     if cx.facts.cgroup.hierarchies.is_empty() || !cx.facts.privileged() {
         if path.is_some() || resources.memory.is_some() || resources.cpu.is_some() || resources.pids.is_some() {
             let message = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
@@ -35,7 +37,7 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
         }
     };
     let user = namespaces.is_private(Kind::User);
-    match (writes(&placement, &resources), devices(&placement, resources.devices.as_deref(), user)) {
+    match (writes(&placement, resources), devices(&placement, resources.devices.as_deref(), user)) {
         (Ok(writes), Ok(devices)) => Some(CgroupPlan { placement, writes, devices }),
         (writes, devices) => {
             cx.problems.extend(writes.err().into_iter().chain(devices.err()).flatten());

@@ -15,6 +15,7 @@ pub struct DeviceNode {
     /// How it comes to be.
     pub source: DeviceSource,
     /// File type and permission bits.
+    #[serde(serialize_with = "super::octal")]
     pub mode: u32,
     /// Major number.
     pub major: u32,

@@ -75,6 +75,11 @@ impl InRoot {
     }
 }
 
+/// For people: a plan is read by them only.
+fn octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{mode:#o}"))
+}
+
 /// An index into the table of descriptors the parent opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Slot(pub u16);

@@ -22,6 +22,30 @@ mod attr {
     pub(super) const NOSYMFOLLOW: u64 = 0x20_0000;
     /// What a bind with options loses when the options do not name it.
     pub(super) const REPLACED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
+
+    const NAMES: [(u64, &str); 6] = [
+        (RDONLY, "rdonly"),
+        (NOSUID, "nosuid"),
+        (NODEV, "nodev"),
+        (NOEXEC, "noexec"),
+        (NODIRATIME, "nodiratime"),
+        (NOSYMFOLLOW, "nosymfollow"),
+    ];
+
+    /// For people: a plan is read by them only.
+    pub(super) fn names<S: serde::Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        let flags = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| (*name).to_owned());
+        let atime = match set & ATIME {
+            0 => None,
+            ATIME => Some("atime (all bits)".to_owned()),
+            NOATIME => Some("noatime".to_owned()),
+            STRICTATIME => Some("strictatime".to_owned()),
+            other => Some(format!("{other:#x}")),
+        };
+        let known = NAMES.iter().fold(ATIME, |all, (bit, _)| all | bit);
+        let rest = Some(set & !known).filter(|rest| *rest != 0).map(|rest| format!("{rest:#x}"));
+        serializer.collect_seq(flags.chain(atime).chain(rest))
+    }
 }
 
 /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC for the whole tree.
@@ -159,6 +183,12 @@ pub enum MountKind {
     Link(String),
 }
 
+impl MountKind {
+    fn filesystem(fstype: &str, source: &str, options: Vec<(String, String)>) -> Self {
+        Self::Filesystem { fstype: fstype.to_owned(), source: source.to_owned(), options, or_bind: None }
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,14 +198,19 @@ pub struct MountStep {
     /// Where.
     pub target: InRoot,
     /// MOUNT_ATTR_* set.
+    #[serde(serialize_with = "attr::names")]
     pub set: u64,
     /// MOUNT_ATTR_* cleared.
+    #[serde(serialize_with = "attr::names")]
     pub clear: u64,
     /// MOUNT_ATTR_* cleared too where the kernel lets us.
+    #[serde(serialize_with = "attr::names")]
     pub relax: u64,
     /// MOUNT_ATTR_* set on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_set: u64,
     /// MOUNT_ATTR_* cleared on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_clear: u64,
     /// Propagation, applied in order.
     pub propagation: Vec<Propagation>,
@@ -229,7 +264,7 @@ fn one(cx: &mut Context<'_>, namespaces: &Namespaces, index: usize, mount: &spec
     if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
         cx.problem(format!("{at}/uidMappings"), "not supported by this version of runtime");
     }
-    let fstype = mount.typ.clone().unwrap_or_default();
+    let fstype = mount.typ.as_deref().unwrap_or_default();
     if options.bind.is_none() && !options.remount && fstype == "cgroup" {
         return cgroup(cx, namespaces, mount, target, &options, steps);
     }
@@ -377,7 +412,7 @@ fn filesystem(
     mount: &spec::Mount,
     target: InRoot,
     options: Options,
-    fstype: String,
+    fstype: &str,
 ) -> Option<MountStep> {
     if fstype.is_empty() || fstype == "bind" {
         let message = "a mount needs a type, or the option bind or rbind";
@@ -386,15 +421,14 @@ fn filesystem(
     }
     let mut settings: Vec<(String, String)> =
         options.superblock.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
-    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype.as_str()) {
+    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype) {
         settings.push(("ro".to_owned(), String::new()));
     }
     let has_mode = options.data.iter().any(|(name, _)| name == "mode");
     settings.extend(options.data.iter().cloned());
-    let source = mount.source.clone().unwrap_or_default();
-    cx.no_nul(&format!("{at}/source"), &source);
-    let kind = MountKind::Filesystem { fstype: fstype.clone(), source, options: settings, or_bind: None };
-    let mut step = step(kind, target, &options);
+    let source = mount.source.as_deref().unwrap_or_default();
+    cx.no_nul(&format!("{at}/source"), source);
+    let mut step = step(MountKind::filesystem(fstype, source, settings), target, &options);
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
     step.keep_mode = fstype == "tmpfs" && !has_mode;
     if (fstype == "tmpfs" || step.target.0 == "dev") && step.set & attr::RDONLY != 0 {
@@ -414,23 +448,12 @@ fn cgroup(
     steps: &mut Vec<MountStep>,
 ) {
     if cx.facts.cgroup.mode == Mode::V2 {
-        let kind = MountKind::Filesystem {
-            fstype: "cgroup2".to_owned(),
-            source: mount.source.clone().unwrap_or_default(),
-            options: Vec::new(),
-            or_bind: None,
-        };
+        let kind = MountKind::filesystem("cgroup2", mount.source.as_deref().unwrap_or_default(), Vec::new());
         steps.push(step(kind, target, options));
         return;
     }
     let settings = vec![("mode".to_owned(), "755".to_owned())];
-    let kind = MountKind::Filesystem {
-        fstype: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
-        options: settings,
-        or_bind: None,
-    };
-    let mut base = step(kind, target.clone(), options);
+    let mut base = step(MountKind::filesystem("tmpfs", "tmpfs", settings), target.clone(), options);
     base.set &= !attr::RDONLY;
     base.readonly_late = options.set & attr::RDONLY != 0;
     base.propagation.clear();
@@ -438,12 +461,8 @@ fn cgroup(
     for (index, hierarchy) in cx.facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
         let below = InRoot(format!("{}/{}", target.0, hierarchy.name));
         let kind = if namespaces.is_private(Kind::Cgroup) {
-            MountKind::Filesystem {
-                fstype: "cgroup".to_owned(),
-                source: "cgroup".to_owned(),
-                options: hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect(),
-                or_bind: None,
-            }
+            let options = hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect();
+            MountKind::filesystem("cgroup", "cgroup", options)
         } else {
             let slot = cx.slots.len();
             cx.slots.push(SlotSource::CgroupClone { hierarchy: index });

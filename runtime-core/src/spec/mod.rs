@@ -8,6 +8,7 @@
 mod device;
 mod hook;
 mod linux;
+mod locate;
 mod mount;
 mod namespace;
 mod netdev;

@@ -66,6 +66,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     caps::set(plan, io)?;
     let program = process::look_up(plan, io)?;
     process::close_fds(plan, io)?;
+    outlive()?;
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
@@ -73,17 +74,23 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     Ok(process::exec(plan, io, program, &home))
 }
 
+const PR_SET_PDEATHSIG: u32 = 1;
+
 fn begin(plan: &Plan<'_>) -> Result<()> {
     sys::set_name(Z::new(b"runtime:stage\0"));
     sys::umask(0);
     if plan.header.flags & flag::FORK == 0 {
         // If the runtime dies before it is done, so do we. (A change of ids clears this; from then on the
         // closed socket tells.)
-        const PR_SET_PDEATHSIG: u32 = 1;
         const SIGKILL: u64 = 9;
         sys::prctl(PR_SET_PDEATHSIG, SIGKILL, 0)?;
     }
     sys::unblock_signals()
+}
+
+/// The program shall not die with the runtime. Until the gate the closed socket still ends us.
+fn outlive() -> Result<()> {
+    sys::prctl(PR_SET_PDEATHSIG, 0, 0).map(drop)
 }
 
 /// Builds the tree and moves into it; the descriptor of its root comes back.
@@ -105,15 +112,15 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     Ok(tree)
 }
 
-/// Reports that all is set up, then waits for `start`: a byte in the fifo, or a message.
+/// Reports that all is set up and waits for the runtime's word, which comes when our pid is on record: a runtime
+/// that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
 fn gate(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<()> {
     io.enter(Step::Ready, 0);
-    const PR_SET_PDEATHSIG: u32 = 1;
-    sys::prctl(PR_SET_PDEATHSIG, 0, 0)?;
     io.tell(message::READY, 0)?;
+    io.wait_plainly()?;
     io.enter(Step::Gate, 0);
     if plan.header.gate == NO_SLOT {
-        return io.wait().map(drop);
+        return Ok(());
     }
     *status = Some(io.slot(plan.header.status)?);
     let mut byte = [0];
