@@ -6,6 +6,8 @@ mod clock;
 mod isolation;
 mod label;
 mod lifecycle;
+mod namespace;
+mod privilege;
 mod process;
 mod scheduling;
 mod sysctl;
@@ -24,6 +26,8 @@ pub fn all() -> Vec<Case> {
         scheduling::CASES,
         clock::CASES,
         label::CASES,
+        namespace::CASES,
+        privilege::CASES,
     ]
     .concat()
 }
