@@ -6,6 +6,8 @@ mod clock;
 mod isolation;
 mod label;
 mod lifecycle;
+mod namespace;
+mod privilege;
 mod process;
 mod rootless;
 mod scheduling;
@@ -21,11 +23,13 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         process::CASES,
         bad_input::CASES,
-        sysctl::CASES,
-        scheduling::CASES,
         clock::CASES,
         label::CASES,
+        namespace::CASES,
+        privilege::CASES,
         rootless::CASES,
+        scheduling::CASES,
+        sysctl::CASES,
     ];
     nouns.concat()
 }
