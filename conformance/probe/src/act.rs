@@ -12,9 +12,11 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
         ("trap", [signal]) => trap(signal.parse().unwrap_or(libc::SIGTERM)),
         ("spawn-sleeper", rest) => spawn_sleeper(rest.first().copied()),
         ("open-write", [path]) => status(std::fs::OpenOptions::new().write(true).open(path).map(drop)),
+        ("copy", []) => copy(),
+        ("write-fds", [path]) => status(std::fs::write(path, crate::report::descriptors().to_string())),
         ("echo", words) => {
-            println!("{}", words.join(" "));
-            0
+            let mut out = std::io::stdout();
+            status(out.write_all(format!("{}\n", words.join(" ")).as_bytes()).and_then(|()| out.flush()))
         }
         _ => {
             eprintln!("probe: unknown: {verb} {args:?}");
@@ -28,6 +30,17 @@ fn status(result: std::io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(e) => e.raw_os_error().unwrap_or(97),
+    }
+}
+
+/// Standard input to standard output, and how much it was to standard error.
+fn copy() -> i32 {
+    match std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()) {
+        Ok(count) => {
+            eprintln!("copied {count}");
+            0
+        }
+        Err(e) => e.raw_os_error().unwrap_or(93),
     }
 }
 
