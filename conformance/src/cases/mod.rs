@@ -1,5 +1,6 @@
 //! The cases, one file per noun of the plan.
 
+mod attack;
 mod bad_input;
 mod cgroup;
 mod cli;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Case> {
         terminal::CASES,
         cgroup::CASES,
         bad_input::CASES,
+        attack::CASES,
     ]
     .concat()
 }
