@@ -2,6 +2,11 @@
 
 use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, Wire, flag, mount_flag, mount_kind};
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
+#[cfg(test)]
+mod tests;
+
 use super::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
 
 /// Slots beyond the plan's own, opened for every launch; `None` where there is none.
