@@ -161,7 +161,7 @@ pub fn processes(rootfs: &Path) -> BTreeSet<i32> {
         !zombie
             && (comm.starts_with("runtime:stage")
                 || root.starts_with(rootfs)
-                || (comm != "" && foreign(*pid) && mounts().contains("runtime-test-")))
+                || (!comm.is_empty() && foreign(*pid) && mounts().contains("runtime-test-")))
     };
     fs::read_dir("/proc").unwrap().filter_map(|entry| pid(entry.unwrap())).filter(ours).collect()
 }
