@@ -32,6 +32,9 @@ mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
+#[cfg(fuzzing)]
+pub use wire::check;
+
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
