@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod hook;
 mod lifecycle;
 mod process;
 
@@ -9,5 +10,5 @@ use crate::harness::Case;
 
 /// Every case, in the order they are run.
 pub fn all() -> Vec<Case> {
-    [lifecycle::CASES, cli::CASES, process::CASES, bad_input::CASES].concat()
+    [lifecycle::CASES, cli::CASES, process::CASES, hook::CASES, bad_input::CASES].concat()
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::sys::proc;
 
 /// A directory for what a hook writes.
 struct Place(PathBuf);
