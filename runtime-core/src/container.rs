@@ -71,6 +71,9 @@ impl Container {
 
     /// Host pid of the container's first process; `None` once it is gone.
     pub fn pid(&self) -> Option<i32> {
+        if let Some(pidfd) = self.pidfd.get() {
+            return crate::sys::pidfd::pid(pidfd.as_fd()).ok();
+        }
         self.state().ok().and_then(|state| state.pid)
     }
 
@@ -99,6 +102,11 @@ impl Container {
     /// its own when it is SIGKILL.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         crate::verb::kill::kill(self, signal)
+    }
+
+    /// What the container's cgroups have counted: processor time, memory, tasks, I/O, pressure, OOM kills.
+    pub fn stats(&self) -> Result<crate::cgroup::Stats> {
+        crate::verb::stats::stats(self)
     }
 
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).

@@ -9,7 +9,7 @@ use runtime_stage::sys::word;
 use super::hook::{self, End, How, Name};
 use crate::plan::{Hook, HookKind, MountKind, Plan};
 use crate::seccomp::syscall_name;
-use crate::{Error, ErrorKind, ExitStatus, describe};
+use crate::{Error, ErrorKind, ExitStatus, error};
 
 /// What runc says before everything that goes wrong inside; engines look for parts of it.
 const PREFIX: &str = "unable to start container process: error during container init";
@@ -81,9 +81,9 @@ impl Report {
     /// What failed, in words, for the program `program`.
     pub(crate) fn exec_error(&self, program: &str) -> Error {
         let errno = self.errno as i32;
-        let text = describe(errno);
-        let text = text.split(" (").next().unwrap_or_default();
-        let error = Error::new(ErrorKind::Init, format!("exec {program}: {text}")).with_errno(errno).in_step("exec");
+        let error = Error::new(ErrorKind::Init, format!("exec {program}: {}", error::text(errno)))
+            .with_errno(errno)
+            .in_step("exec");
         match errno {
             libc::ENOENT => error.with_hint("the file exists, so its interpreter (#! line or ELF loader) does not"),
             libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
@@ -129,8 +129,7 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
 fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Error> {
     let program = plan.program.args.first().map_or("", String::as_str);
     let errno = if refusal { libc::ENOENT } else { report.errno as i32 };
-    let text = describe(errno);
-    let text = text.split(" (").next().unwrap_or_default();
+    let text = error::text(errno);
     let (pointer, message) = match step {
         Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
         Step::Lookup if errno == libc::EACCES => ("/process/args/0", format!("exec: {program:?}: permission denied")),
@@ -185,6 +184,15 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
             .map(|node| format!("\"/{}\", {}:{}", node.path.0, node.major, node.minor)),
         Step::ReadonlyPath => plan.masks.readonly.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
         Step::MaskedPath => plan.masks.masked.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
+        Step::Sysctl => plan.sysctls.get(report.index as usize).map(|s| match name.as_str() {
+            "write" => format!("{:?}", s.value),
+            _ => format!("\"/proc/{}\"", s.path),
+        }),
+        Step::TimeOffsets => Some("\"/proc/self/timens_offsets\"".to_owned()),
+        Step::Label => {
+            Some(["attr/apparmor/exec", "attr/exec"].get(report.index as usize).unwrap_or(&"attr/keycreate"))
+                .map(|file| format!("\"/proc/self/{file}\""))
+        }
         Step::Rlimit => {
             plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard))
         }
@@ -200,7 +208,7 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
 }
 
 fn refused(number: u32) -> &'static str {
-    const ALL: [(Refusal, &str); 10] = [
+    const ALL: [(Refusal, &str); 11] = [
         (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
         (Refusal::ParentGone, "the runtime went away"),
         (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
@@ -211,6 +219,7 @@ fn refused(number: u32) -> &'static str {
         (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
         (Refusal::NotInPath, "executable file not found in $PATH"),
         (Refusal::NotADirectory, "not a directory"),
+        (Refusal::TakenInPart, "the kernel took only the beginning of the value; more was given than it has room for"),
     ];
     ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
 }
@@ -226,6 +235,25 @@ fn hint(step: Step, errno: i32) -> Option<&'static str> {
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",
         (Step::EnterRoot, libc::EINVAL) => "if / is on an initramfs, use --no-pivot",
+        (Step::Unshare, libc::EINVAL) => "the kernel lacks one of these kinds of namespace",
+        (Step::TimeOffsets, libc::ERANGE) => "a clock would be below zero, or too far in the future",
+        (Step::TimeOffsets, libc::ENOENT) => "the kernel has no time namespaces",
+        (Step::Sysctl, libc::ENOENT) => "the kernel has no such parameter, or its module is not loaded",
+        (Step::Sysctl, libc::EINVAL) => "the kernel does not take this value",
+        (Step::Sysctl, libc::EXDEV) | (Step::Label, libc::EXDEV) => "something is mounted over this file of /proc",
+        (Step::Sysctl, libc::EACCES | libc::EPERM) => "this parameter may not be changed from this user namespace",
+        (Step::Label, libc::ENOENT) => "the policy loaded on the host has no such label or profile",
+        (Step::Label, libc::EINVAL) => "the security module does not take this label",
+        (Step::Scheduler, libc::EPERM) => {
+            "needs CAP_SYS_NICE; real-time policies need resources.cpu.realtimeRuntime on cgroup v1; process \
+             scheduler can't be used together with AllowedCPUs (resources.cpu.cpus)"
+        }
+        (Step::Scheduler, libc::EINVAL) => "the kernel does not know this policy or takes other values for it",
+        (Step::Scheduler, libc::EOPNOTSUPP) => "the kernel is built without utilisation clamping",
+        (Step::Scheduler, libc::EBUSY) => "there is not enough CPU time left for this deadline",
+        (Step::IoPriority, libc::EPERM) => "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE",
+        (Step::MemoryPolicy, libc::EINVAL) => "a node does not exist, is not allowed, or the flags exclude each other",
+        (Step::MemoryPolicy, libc::ENOSYS) => "the kernel is built without NUMA",
         (Step::Rlimit, libc::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
         (Step::Ids, libc::EINVAL) => "the id is not mapped in the user namespace",
         (Step::Terminal, libc::ENOENT) => "mount devpts on /dev/pts",

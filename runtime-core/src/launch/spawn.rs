@@ -39,6 +39,8 @@ pub(crate) struct Start<'a> {
     pub(crate) block: &'a Shared,
     /// Descriptors the stage needs.
     pub(crate) keep: &'a [RawFd],
+    /// Our end of the socket: while the child holds it, it does not see us die.
+    pub(crate) close: RawFd,
 }
 
 /// What the vfork child reads and writes in our memory while we wait.
@@ -100,7 +102,10 @@ pub(crate) fn in_process(start: &Start<'_>) -> io::Result<Spawned> {
     let args = arguments(start, &mut pidfd);
     let block = start.block.block();
     let result = with_signals_blocked(|| match raw::fork(args, &mut pidfd) {
-        Ok(0) => runtime_stage::run::stage(block),
+        Ok(0) => {
+            raw::close(start.close);
+            runtime_stage::run::stage(block)
+        }
         Ok(pid) => pid as isize,
         Err(fail) => -(fail.errno as isize),
     })?;

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a delete by force lets another verb finish.
 const COURTESY: Duration = Duration::from_secs(1);
 
+/// How long a process that dies with its creator may still be seen in the cgroup.
+const DYING: Duration = Duration::from_secs(2);
+
 /// Deletes `id` below the runtime's root; see [`Runtime::delete`].
 pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     id::check(id)?;
@@ -64,7 +67,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     let deadline = Instant::now() + PATIENCE;
     kill_hook(&dir, force);
     kill_init(&dir, &record, deadline)?;
-    remove_cgroup(&record, deadline)?;
+    remove_cgroup(&record, dir.root().boot_id()?, deadline)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
@@ -88,7 +91,7 @@ fn lock(dir: &mut Dir, created: Option<&str>, force: bool) -> Result<()> {
         if let Ok(Init::Alive(init)) = record.init(dir.root().boot_id()?) {
             let _ = send(init.as_fd(), libc::SIGKILL);
         }
-        let _ = kill_cgroup(&record);
+        let _ = kill_cgroup(&record, dir.root().boot_id()?);
         thaw(&record);
     }
     dir.lock()
@@ -123,7 +126,7 @@ fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
     send(init.as_fd(), libc::SIGKILL)?;
     thaw(record);
     let ended = pidfd::wait_end(init.as_fd(), deadline)
-        .map_err(|e| Error::system("wait for the container's end", "poll(pidfd)", e.raw_os_error().unwrap_or(0)))?;
+        .map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))?;
     if ended {
         return Ok(());
     }
@@ -131,11 +134,14 @@ fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
     Err(Error::new(ErrorKind::Busy, "container init still running").with_hint(hint))
 }
 
-/// Kills who is left, processes of a half-made container and of a shared pid namespace among them, and removes
-/// the cgroup.
-fn remove_cgroup(record: &Record, deadline: Instant) -> Result<()> {
-    let Some(placement) = &record.cgroup else { return Ok(()) };
-    kill_cgroup(record)?;
+/// Kills who is left, in a pid namespace that is shared, and removes the cgroup. Of one that was only planned, what
+/// is empty goes, and nobody is killed.
+fn remove_cgroup(record: &Record, boot_id: &str, deadline: Instant) -> Result<()> {
+    if let Some(placement) = record.planned_cgroup(boot_id) {
+        return Cgroup::open(placement)?.remove_empty(DYING);
+    }
+    let Some(placement) = record.own_cgroup(boot_id) else { return Ok(()) };
+    kill_cgroup(record, boot_id)?;
     let cgroup = Cgroup::open(placement)?;
     cgroup.remove(deadline.saturating_duration_since(Instant::now())).map_err(|error| match cgroup.pids() {
         Ok(pids) if !pids.is_empty() => error.with_hint(format!("processes that do not die: {pids:?}")),

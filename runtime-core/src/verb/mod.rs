@@ -6,6 +6,7 @@ pub(crate) mod kill;
 pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod stats;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! start: opens the gate, then listens for what execve(2) said.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -11,11 +11,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use runtime_stage::io::RECORD;
 
-use super::create::STATUS;
 use super::hook;
 use crate::launch::Report;
 use crate::plan::Hook;
-use crate::state::{Dir, FIFO, Status};
+use crate::state::{Dir, FIFO, STATUS, Status};
 use crate::{Container, Error, ErrorKind, Result};
 
 /// Starts a created container.
@@ -26,21 +25,19 @@ pub(crate) fn start(container: &Container) -> Result<()> {
     let open = |name: &str, flags: OFlag| {
         openat(dir.as_fd(), name, flags | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
     };
-    let fail = |call: &str, errno: Errno| Error::system("cannot start the container", call, errno as i32);
-    let status = open(STATUS, OFlag::O_RDONLY).map_err(|e| fail("openat(status.fifo)", e))?;
+    let fail = |call: &str, error: io::Error| Error::io("cannot start the container", call, error);
+    let status = open(STATUS, OFlag::O_RDONLY).map_err(|e| fail("openat(status.fifo)", e.into()))?;
     let gate = match open(FIFO, OFlag::O_WRONLY) {
         Ok(fd) => fd,
         // Nobody reads: the process that waited is gone.
         Err(Errno::ENXIO) => return Err(Error::new(ErrorKind::WrongState, "container process is already dead")),
-        Err(errno) => return Err(fail("openat(exec.fifo)", errno)),
+        Err(errno) => return Err(fail("openat(exec.fifo)", errno.into())),
     };
-    File::from(gate)
-        .write_all(b"0")
-        .map_err(|e| fail("write(exec.fifo)", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+    File::from(gate).write_all(b"0").map_err(|e| fail("write(exec.fifo)", e))?;
     for name in [FIFO, STATUS] {
         match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno)),
+            Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno.into())),
         }
     }
     dir.unlock();

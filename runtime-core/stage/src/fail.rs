@@ -13,10 +13,12 @@ pub enum Step {
     JoinNamespace,
     Unshare,
     MapIds,
+    TimeOffsets,
     ForkIntoPid,
     Session,
     Keyring,
     Loopback,
+    NetDevices,
     PrepareRoot,
     Mount,
     Device,
@@ -29,6 +31,7 @@ pub enum Step {
     SealRoot,
     Hostname,
     Domainname,
+    Label,
     Sysctl,
     ReadonlyPath,
     MaskedPath,
@@ -37,6 +40,10 @@ pub enum Step {
     Home,
     NoNewPrivileges,
     Seccomp,
+    Personality,
+    MemoryPolicy,
+    Scheduler,
+    IoPriority,
     Rlimit,
     BoundingSet,
     Ids,
@@ -51,17 +58,19 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 47] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
         Self::JoinNamespace,
         Self::Unshare,
         Self::MapIds,
+        Self::TimeOffsets,
         Self::ForkIntoPid,
         Self::Session,
         Self::Keyring,
         Self::Loopback,
+        Self::NetDevices,
         Self::PrepareRoot,
         Self::Mount,
         Self::Device,
@@ -74,6 +83,7 @@ impl Step {
         Self::SealRoot,
         Self::Hostname,
         Self::Domainname,
+        Self::Label,
         Self::Sysctl,
         Self::ReadonlyPath,
         Self::MaskedPath,
@@ -82,6 +92,10 @@ impl Step {
         Self::Home,
         Self::NoNewPrivileges,
         Self::Seccomp,
+        Self::Personality,
+        Self::MemoryPolicy,
+        Self::Scheduler,
+        Self::IoPriority,
         Self::Rlimit,
         Self::BoundingSet,
         Self::Ids,
@@ -119,6 +133,8 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// The kernel took only the beginning of a value.
+    TakenInPart,
     /// A hook exited with a code other than 0: the detail.
     HookExited,
     /// A signal killed a hook: the detail.

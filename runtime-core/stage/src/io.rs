@@ -26,6 +26,8 @@ pub mod message {
     pub const READY: u32 = 7;
     /// To the parent: the recorder says what went wrong.
     pub const FAILED: u32 = 8;
+    /// To the parent: my network namespace is ready, move the devices in.
+    pub const NET_DEVICES: u32 = 9;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }
@@ -83,6 +85,19 @@ impl Io {
         loop {
             match sys::receive(self.socket, &mut packet) {
                 Ok((message::LENGTH, fd)) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(fd),
+                Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
+                Err(fail) if fail.is(errno::EINTR) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+    }
+
+    /// Waits for GO without a descriptor, and with no system call but read(2): the filter is in force by now.
+    pub fn wait_plainly(&self) -> Result<()> {
+        let mut packet = [0; message::LENGTH];
+        loop {
+            match sys::read(self.socket, &mut packet) {
+                Ok(message::LENGTH) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(()),
                 Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
                 Err(fail) if fail.is(errno::EINTR) => {}
                 Err(fail) => return Err(fail),

@@ -211,9 +211,16 @@ fn executable(path: Z<'_>) -> Result<()> {
 pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
     io.enter(Step::CloseDescriptors, 0);
     let header = &plan.header;
+    const F_SETFD: i32 = 2;
+    const FD_CLOEXEC: u32 = 1;
     let mut first = 3;
     for (_, slot) in plan.items(header.preserved) {
-        sys::dup3(io.slot(slot?)?, first, 0)?;
+        // Either each of them is in its place, or all are above the last place (`launch::extra`): none is
+        // overwritten before it is used.
+        match io.slot(slot?)? {
+            fd if fd == first => drop(sys::fcntl(fd, F_SETFD, 0)?),
+            fd => sys::dup3(fd, first, 0)?,
+        }
         first += 1;
     }
     let mut keep = [io.socket(), -1, -1];
@@ -229,8 +236,6 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
         if fd > from {
             sys::close_range(from, fd - 1)?;
         }
-        const F_SETFD: i32 = 2;
-        const FD_CLOEXEC: u32 = 1;
         sys::fcntl(fd as i32, F_SETFD, FD_CLOEXEC)?;
         from = fd + 1;
     }

@@ -6,7 +6,7 @@
 
 use crate::arch::{self, syscall};
 use crate::fail::{Fail, Result};
-use crate::wire::Z;
+use crate::wire::{Scheduler, Z};
 
 /// An error number.
 pub type Errno = u32;
@@ -64,6 +64,8 @@ pub const O_PATH: i32 = 0o10_000_000;
 pub const O_CREAT: i32 = 0o100;
 /// Must not exist.
 pub const O_EXCL: i32 = 0o200;
+/// Write only.
+pub const O_WRONLY: i32 = 1;
 /// Read and write.
 pub const O_RDWR: i32 = 2;
 /// Never the controlling terminal.
@@ -71,6 +73,8 @@ pub const O_NOCTTY: i32 = 0o400;
 /// Do not wait.
 pub const O_NONBLOCK: i32 = 0o4000;
 
+/// No mount is crossed.
+pub const RESOLVE_NO_XDEV: u64 = 0x01;
 /// Magic links (`/proc/self/fd/N`) are not followed.
 pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 /// No link at all is followed.
@@ -172,9 +176,16 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
     call!(arch::SYS_WRITE, fd, bytes.as_ptr(), bytes.len())
 }
 
-/// close(2); there is nothing to do about an error.
+/// Descriptors below this stay open when they are given up.
+const LEFT_OPEN: i32 = 96;
+
+/// Gives a descriptor up. What is not needed any more is closed by one close_range(2) before the program begins, not by
+/// a close(2) each: a launch makes some fifty. The kernel hands out the lowest free number, so a launch that makes
+/// more than [`LEFT_OPEN`] closes the rest at once, and no list of mounts can run into RLIMIT_NOFILE.
 pub fn close(fd: i32) {
-    let _ = call!(arch::SYS_CLOSE, fd);
+    if fd >= LEFT_OPEN {
+        let _ = call!(arch::SYS_CLOSE, fd);
+    }
 }
 
 /// close_range(2), for real.
@@ -490,6 +501,57 @@ pub fn capget() -> Result<(u64, u64, u64)> {
 pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
     call!(arch::SYS_PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
+}
+
+/// struct sched_attr (sched(7)), with the utilisation bounds the kernel wants to see once their flags are set.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+}
+
+/// sched_setattr(2) of the caller.
+pub fn sched_setattr(how: &Scheduler) -> Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: how.policy,
+        flags: how.flags,
+        nice: how.nice,
+        priority: how.priority,
+        runtime: how.runtime,
+        deadline: how.deadline,
+        period: how.period,
+        util_min: 0,
+        util_max: 0,
+    };
+    call!(arch::SYS_SCHED_SETATTR, 0, &raw const attr, 0).map(drop)
+}
+
+/// ioprio_set(2) of the caller.
+pub fn ioprio_set(priority: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    call!(arch::SYS_IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, priority).map(drop)
+}
+
+/// personality(2).
+pub fn personality(domain: u32) -> Result<()> {
+    call!(arch::SYS_PERSONALITY, domain).map(drop)
+}
+
+/// set_mempolicy(2) with a mask of nodes as it stands in memory.
+pub fn set_mempolicy(mode: u32, nodes: &[u8]) -> Result<()> {
+    // The kernel counts one bit more than it reads.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 8 + 1 };
+    let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
+    call!(arch::SYS_SET_MEMPOLICY, mode, mask, bits).map(drop)
 }
 
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): the keyring's serial number.
