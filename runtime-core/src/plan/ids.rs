@@ -102,6 +102,12 @@ fn overlaps(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     }
 }
 
+/// The id of the caller's user namespace that `id` is inside.
+pub(super) fn host_id(lines: &[IdMapping], id: u32) -> Option<u32> {
+    let line = lines.iter().find(|line| covers(std::slice::from_ref(line), id))?;
+    line.host_id.checked_add(id.checked_sub(line.container_id)?)
+}
+
 pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
     lines
         .iter()
