@@ -4,6 +4,7 @@ mod bind;
 mod channel;
 mod console;
 mod idmap;
+mod listener;
 mod report;
 mod seal;
 mod spawn;
@@ -11,6 +12,7 @@ mod spawn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::Master;
+pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{clone, word};
 
@@ -44,6 +46,7 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    announced: Option<Announced<'a>>,
     committed: bool,
 }
 
@@ -68,7 +71,8 @@ impl<'a> Launch<'a> {
         let start = Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep };
         let process = spawn(runtime, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, committed: false };
+        let mut launch =
+            Self { plan, channel, block, process, start_time: 0, console, announced: None, committed: false };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
@@ -96,6 +100,12 @@ impl<'a> Launch<'a> {
                 .at("/process/oomScoreAdj")
                 .with_hint("lowering it needs CAP_SYS_RESOURCE")
         })
+    }
+
+    /// What the agent behind `listenerPath` is told of the container. Without it, a filter that notifies is an
+    /// error.
+    pub(crate) fn announce(&mut self, announced: Announced<'a>) {
+        self.announced = Some(announced);
     }
 
     /// Serves the stage until it is ready.
@@ -141,6 +151,7 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::PROC, _) => {
                 let proc =
@@ -161,6 +172,14 @@ impl<'a> Launch<'a> {
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| system(what, "waitid()", &e))?;
         self.identify()?;
         self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn send_listener(&self, number: u64) -> Result<()> {
+        let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
+            return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
+        };
+        announced.hand_over(listener, &self.process, number)?;
         self.go(None)
     }
 

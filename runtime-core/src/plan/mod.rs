@@ -16,6 +16,7 @@ mod origin;
 mod process;
 mod rlimit;
 mod root;
+mod seccomp;
 mod session;
 mod tty;
 mod unsupported;
@@ -33,6 +34,7 @@ pub use origin::Origins;
 pub use process::Program;
 pub use rlimit::Limit;
 pub use root::RootPlan;
+pub use seccomp::Listener;
 pub use session::Keyring;
 pub use tty::Terminal;
 
@@ -177,6 +179,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// Who gets its listener, if it notifies.
+    pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
     pub warnings: Vec<String>,
     /// Where each step comes from, for errors.
@@ -246,6 +250,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let mounts = mount::plan(cx, &namespaces);
     let (devices, links) = device::plan(cx, &namespaces, &mounts);
     let user = ids::user(cx, &namespaces);
+    let seccomp = seccomp::filter(cx);
     let plan = Plan {
         cgroup: cgroup::plan(cx, &namespaces),
         keyring: session::keyring(cx, &namespaces),
@@ -258,7 +263,8 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
-        seccomp: session::seccomp(cx),
+        listener: seccomp::listener(cx, seccomp.as_ref()),
+        seccomp,
         namespaces,
         root,
         mounts,

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
-use crate::launch::{Descriptors, Launch, Master};
+use crate::launch::{Announced, Descriptors, Launch, Master};
 use crate::plan::{Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, VERSION, now};
@@ -99,6 +99,10 @@ fn make(
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    if plan.listener.is_some() {
+        let annotations = record.annotations.clone();
+        launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
+    }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {

@@ -26,6 +26,8 @@ pub mod message {
     pub const READY: u32 = 7;
     /// To the parent: the recorder says what went wrong.
     pub const FAILED: u32 = 8;
+    /// To the parent: the filter is loaded; the payload is my descriptor of its listener.
+    pub const LISTENER: u32 = 9;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }
@@ -78,6 +80,19 @@ impl Io {
         loop {
             match sys::receive(self.socket, &mut packet) {
                 Ok((message::LENGTH, fd)) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(fd),
+                Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
+                Err(fail) if fail.is(errno::EINTR) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+    }
+
+    /// Waits for GO by read(2), where no descriptor comes with it: under a filter, the fewer calls the better.
+    pub fn read_go(&self) -> Result<()> {
+        let mut packet = [0; message::LENGTH];
+        loop {
+            match sys::read(self.socket, &mut packet) {
+                Ok(message::LENGTH) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(()),
                 Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
                 Err(fail) if fail.is(errno::EINTR) => {}
                 Err(fail) => return Err(fail),

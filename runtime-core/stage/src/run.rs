@@ -53,6 +53,9 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
 
     rlimit::all(plan, io)?;
     caps::no_new_privileges(plan, io)?;
+    // No filter has to allow these two for our sake.
+    outlive_parent()?;
+    process::reset_signals(io);
     seccomp::early(plan, io)?;
     caps::drop_bounding(plan, io)?;
     ids::become_user(plan, io)?;
@@ -63,7 +66,6 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
-    process::reset_signals(io);
     Ok(process::exec(plan, io, program, &home))
 }
 
@@ -78,6 +80,13 @@ fn begin(plan: &Plan<'_>) -> Result<()> {
         sys::prctl(PR_SET_PDEATHSIG, SIGKILL, 0)?;
     }
     sys::unblock_signals()
+}
+
+/// Takes back what [`begin`] did, before a filter may forbid it. From now on the closed socket tells: without a
+/// parent nobody hears that we are ready.
+fn outlive_parent() -> Result<()> {
+    const PR_SET_PDEATHSIG: u32 = 1;
+    sys::prctl(PR_SET_PDEATHSIG, 0, 0).map(drop)
 }
 
 /// Builds the tree and moves into it; the descriptor of its root comes back.
@@ -102,12 +111,10 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
 /// Reports that all is set up, then waits for `start`: a byte in the fifo, or a message.
 fn gate(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<()> {
     io.enter(Step::Ready, 0);
-    const PR_SET_PDEATHSIG: u32 = 1;
-    sys::prctl(PR_SET_PDEATHSIG, 0, 0)?;
     io.tell(message::READY, 0)?;
     io.enter(Step::Gate, 0);
     if plan.header.gate == NO_SLOT {
-        return io.wait().map(drop);
+        return io.read_go();
     }
     *status = Some(io.slot(plan.header.status)?);
     let mut byte = [0];
