@@ -127,6 +127,7 @@ impl Bed {
         match container.start() {
             Ok(()) => Ok(container),
             Err(error) => {
+                container.wait().unwrap();
                 self.runtime.delete(case.id, true).unwrap();
                 Err(error)
             }
