@@ -477,7 +477,11 @@ fn speed() {
             let call = |nr: u32| Call { nr: base + nr, arch: arch.audit(), args: [0; 6] };
             let steps: Vec<usize> = (0..YOUNG).map(|nr| machine.trace(&call(nr)).1).collect();
             let sum: usize = steps.iter().sum();
-            println!("{name} {arch:?}: steps {} on average, {} at most", sum / steps.len(), steps.iter().max().unwrap());
+            println!(
+                "{name} {arch:?}: steps {} on average, {} at most",
+                sum / steps.len(),
+                steps.iter().max().unwrap()
+            );
         }
     }
 }
@@ -491,8 +495,7 @@ fn median(times: &mut [Duration]) -> Duration {
 fn load(bytes: &[u8]) -> Duration {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let program =
-                libc::sock_fprog { len: (bytes.len() / 8) as u16, filter: bytes.as_ptr().cast_mut().cast() };
+            let program = libc::sock_fprog { len: (bytes.len() / 8) as u16, filter: bytes.as_ptr().cast_mut().cast() };
             // SAFETY: only this thread is changed; the program outlives the call.
             unsafe {
                 assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
