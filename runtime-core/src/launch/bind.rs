@@ -75,7 +75,7 @@ pub(super) fn system(what: &str, call: &str, error: &io::Error) -> Error {
 
 fn open(source: &SlotSource, cgroup: Option<&Cgroup>) -> io::Result<OwnedFd> {
     match source {
-        SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
+        SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy } => {
             let dir = cgroup
                 .and_then(|cgroup| cgroup.dir_fd(*hierarchy))

@@ -152,7 +152,7 @@ fn call(plan: &Plan, step: Step, report: Report) -> String {
 }
 
 fn refused(number: u32) -> &'static str {
-    const ALL: [(Refusal, &str); 10] = [
+    const ALL: [(Refusal, &str); 14] = [
         (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
         (Refusal::ParentGone, "the runtime went away"),
         (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
@@ -163,6 +163,10 @@ fn refused(number: u32) -> &'static str {
         (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
         (Refusal::NotInPath, "executable file not found in $PATH"),
         (Refusal::NotADirectory, "not a directory"),
+        (Refusal::InsideProc, "cannot be mounted because it is inside /proc (a link leads there)"),
+        (Refusal::NotProcfs, "\"/proc\" cannot be mounted because it is not of type proc"),
+        (Refusal::NotNull, "the host's /dev/null is not the null device (character device 1:3)"),
+        (Refusal::TooDeep, "tmpcopyup: directories are nested too deeply"),
     ];
     ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
 }

@@ -7,11 +7,14 @@
 
 mod caps;
 mod cgroup;
+mod cgroupfs;
 mod device;
+mod idmap;
 mod ids;
 mod mask;
 mod mount;
 mod namespace;
+pub(crate) mod option;
 mod origin;
 mod process;
 mod rlimit;
@@ -25,10 +28,12 @@ pub(crate) mod wire;
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
+pub use idmap::{IdmapBy, IdmapPlan};
 pub use ids::{IdMaps, UserIds};
 pub use mask::Masks;
-pub use mount::{MountKind, MountStep, Propagation};
+pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use option::Propagation;
 pub use origin::Origins;
 pub use process::Program;
 pub use rlimit::Limit;
@@ -61,6 +66,11 @@ impl InRoot {
         }
         Self(parts.join("/"))
     }
+
+    /// True if this is `other` or something below it, going by the names.
+    pub fn is_at_or_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// An index into the table of descriptors the parent opens.
@@ -68,7 +78,7 @@ impl InRoot {
 pub struct Slot(pub u16);
 
 /// What a slot holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SlotSource {
     /// A detached clone of a host mount, file or directory.
@@ -77,6 +87,8 @@ pub enum SlotSource {
         path: HostPath,
         /// With everything mounted below it.
         recursive: bool,
+        /// Its ids are mapped.
+        idmap: Option<IdmapPlan>,
     },
     /// A detached clone of the container's cgroup directory in one v1 hierarchy.
     CgroupClone {
@@ -214,7 +226,7 @@ impl Context<'_> {
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
         if self.facts.privileged() {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
         } else {
             Source::Path(path)
         }
@@ -243,7 +255,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     unsupported::check(cx);
     let namespaces = namespace::plan(cx);
     let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces);
+    let mounts = mount::plan(cx, &namespaces, &root);
     let (devices, links) = device::plan(cx, &namespaces, &mounts);
     let user = ids::user(cx, &namespaces);
     let plan = Plan {

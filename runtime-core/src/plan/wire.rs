@@ -132,6 +132,7 @@ fn source(arena: &mut Arena, source: Option<&Source>) -> (u32, Text) {
 fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source));
     header.root_propagation = plan.root.while_preparing.0 as u32;
+    header.tree_propagation = propagations(arena, &plan.root.tree);
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
     let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step)).collect();
     header.mounts = arena.list(&mounts);
@@ -151,6 +152,17 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     if let Some(terminal) = &plan.terminal {
         (header.rows, header.columns) = (terminal.rows.into(), terminal.columns.into());
     }
+}
+
+fn propagations(arena: &mut Arena, list: &[super::Propagation]) -> List<u32> {
+    let list: Vec<u32> = list.iter().map(|propagation| propagation.0 as u32).collect();
+    arena.list(&list)
+}
+
+fn fs_options(arena: &mut Arena, options: &[(String, String)]) -> List<FsOption> {
+    let options: Vec<FsOption> =
+        options.iter().map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) }).collect();
+    arena.list(&options)
 }
 
 fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
@@ -176,8 +188,9 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
         (step.readonly_late, mount_flag::READONLY_LATE),
         (step.keep_mode, mount_flag::KEEP_MODE),
+        (step.copy_up, mount_flag::COPY_UP),
+        (step.procfs_root, mount_flag::PROCFS_ROOT),
     ];
-    let propagation: Vec<u32> = step.propagation.iter().map(|propagation| propagation.0 as u32).collect();
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
         target: arena.text(&step.target.0),
@@ -187,18 +200,15 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
         attr_relax: step.relax,
         all_set: step.all_set,
         all_clear: step.all_clear,
-        propagation: arena.list(&propagation),
+        propagation: propagations(arena, &step.propagation),
+        label: arena.text(step.label.as_deref().unwrap_or_default()),
         ..wire::Mount::default()
     };
     match &step.kind {
         MountKind::Filesystem { fstype, source: shown, options, or_bind } => {
             record.kind = mount_kind::FILESYSTEM;
             record.fstype = arena.text(fstype);
-            let options: Vec<FsOption> = options
-                .iter()
-                .map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) })
-                .collect();
-            record.options = arena.list(&options);
+            record.options = fs_options(arena, options);
             record.source = arena.text(shown);
             if or_bind.is_some() {
                 record.flags |= mount_flag::BIND_ON_EPERM;
@@ -210,7 +220,10 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
             (record.slot, record.fstype) = source(arena, Some(from));
             record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
         }
-        MountKind::Remount => record.kind = mount_kind::REMOUNT,
+        MountKind::Remount { options } => {
+            record.kind = mount_kind::REMOUNT;
+            record.options = fs_options(arena, options);
+        }
         MountKind::Link(target) => {
             record.kind = mount_kind::LINK;
             record.source = arena.text(target);

@@ -115,6 +115,14 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// A mount point lies inside /proc, reached through a link (CVE-2019-16884).
+    InsideProc,
+    /// The source of a bind on /proc is not the root of a procfs.
+    NotProcfs,
+    /// The host's /dev/null, which covers masked files, is not the null device.
+    NotNull,
+    /// A directory to be copied is nested too deeply.
+    TooDeep,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

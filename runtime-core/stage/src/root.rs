@@ -2,8 +2,8 @@
 
 use crate::fail::Result;
 use crate::io::Io;
-use crate::mount;
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, ms};
+use crate::{attribute, mount};
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH};
 use crate::wire::{Plan, Z, flag};
 
 /// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us.
@@ -15,6 +15,8 @@ pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     let host = sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?;
     sys::move_mount(root, host)?;
     sys::close(host);
+    // The parent cloned it from the host's mounts: while it is their peer, what is mounted on it shows there.
+    attribute::propagate(plan, io, root, plan.header.tree_propagation)?;
     Ok(root)
 }
 
@@ -30,9 +32,7 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         sys::chroot_here()?;
     }
     if plan.header.final_propagation != 0 {
-        let propagation = u64::from(plan.header.final_propagation);
-        let recursive = if propagation & ms::REC != 0 { AT_RECURSIVE } else { 0 };
-        mount::set_propagation(io, root, recursive, propagation & !ms::REC)?;
+        attribute::one_propagation(io, root, u64::from(plan.header.final_propagation))?;
     }
     Ok(())
 }
@@ -42,5 +42,5 @@ pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     if plan.header.flags & flag::READONLY_ROOT == 0 {
         return Ok(());
     }
-    mount::set_attributes(io, root, 0, MOUNT_ATTR_RDONLY, 0)
+    attribute::set(io, root, 0, MOUNT_ATTR_RDONLY, 0)
 }
