@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use runtime_stage::fail::Step;
 
+use super::idmount::Mappings;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
 use crate::sys::{fd, mount};
@@ -23,8 +24,12 @@ impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
     pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, lowest: RawFd) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
+        let mut mappings = Mappings::default();
         for (index, source) in plan.slots.iter().enumerate() {
             let opened = open(source, cgroup).map_err(|error| explain(plan, index, source, &error))?;
+            if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
+                mappings.apply(&opened, idmap, path).map_err(|error| error.at(pointer(plan, index)))?;
+            }
             table.own(opened)?;
         }
         Ok(table)
@@ -95,7 +100,16 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: &io::Error) ->
     let at = pointer(plan, index);
     let error = match source {
         SlotSource::Clone { path, .. } => {
-            Error::system("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), errno)
+            let failed = Error::system("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), errno);
+            match errno {
+                libc::EMFILE => {
+                    failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
+                }
+                libc::EINVAL => {
+                    failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
+                }
+                _ => failed,
+            }
         }
         SlotSource::CgroupClone { .. } => {
             Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno)
@@ -118,12 +132,14 @@ fn pointer(plan: &Plan, index: usize) -> String {
     }
     let mount = plan.mounts.iter().position(|mount| match &mount.kind {
         crate::plan::MountKind::Bind { source, .. } => here(source),
+        crate::plan::MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
         _ => false,
     });
     let join = plan.namespaces.join.iter().position(|join| usize::from(join.slot.0) == index);
     let (step, index) = match (mount, join) {
         (Some(mount), _) => (Step::Mount, mount),
         (_, Some(join)) => (Step::JoinNamespace, join),
+        _ if plan.masks.null.as_ref().is_some_and(here) => return "/linux/maskedPaths".to_owned(),
         _ => return "/linux/devices".to_owned(),
     };
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()

@@ -4,6 +4,7 @@ mod bind;
 mod channel;
 mod console;
 mod idmap;
+mod idmount;
 mod report;
 mod seal;
 mod spawn;

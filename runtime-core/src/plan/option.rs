@@ -98,8 +98,8 @@ enum Effect {
 
 /// The option table of config.md, "Linux mount options". Anything else is the filesystem's own business.
 const OPTIONS: &[(&str, Effect)] = {
-    use Effect::{Atime as A, Bind, Clear as C, CopyUp, Idmap, NotAtime, Nothing, Recursive as R, Remount, Set as S};
     use Effect::Superblock as F;
+    use Effect::{Atime as A, Bind, Clear as C, CopyUp, Idmap, NotAtime, Nothing, Recursive as R, Remount, Set as S};
     &[
         ("async", F("async")),
         ("atime", NotAtime(Atime::No)),
@@ -165,7 +165,11 @@ pub(crate) fn known() -> impl Iterator<Item = &'static str> {
 
 /// The option that was probably meant, if any is near.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
-    known().map(|known| (distance(name, known), known)).filter(|(far, known)| *far * 3 <= known.len()).min().map(|m| m.1)
+    known()
+        .map(|known| (distance(name, known), known))
+        .filter(|(far, known)| *far * 3 <= known.len())
+        .min()
+        .map(|m| m.1)
 }
 
 /// Levenshtein's.

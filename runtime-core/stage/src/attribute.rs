@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn names_of_descriptors() {
-        for (number, text) in [(0, "self/fd/0"), (7, "self/fd/7"), (1020, "self/fd/1020"), (u32::MAX, "self/fd/4294967295")] {
+        for (number, text) in
+            [(0, "self/fd/0"), (7, "self/fd/7"), (1020, "self/fd/1020"), (u32::MAX, "self/fd/4294967295")]
+        {
             let mut name = Name::new(*b"self/fd/");
             name.push(number);
             assert_eq!(name.z().bytes(), text.as_bytes());

@@ -2,10 +2,10 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
-use crate::{attribute, mount};
 use crate::path::{self, Name};
 use crate::sys::{self, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, Stat, errno};
 use crate::wire::{Device, Link, NO_SLOT, Plan, Text, Z};
+use crate::{attribute, mount};
 
 /// Makes every device node. Neighbours in the list share the look-up of their directory.
 pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {

@@ -6,9 +6,9 @@
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
 use crate::path;
-use crate::{attribute, mount};
 use crate::sys::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno};
 use crate::wire::{Plan, Z};
+use crate::{attribute, mount};
 
 /// nosuid, nodev, noexec.
 const INERT: u64 = 0x2 | 0x4 | 0x8;

@@ -2,9 +2,9 @@
 
 use crate::fail::Result;
 use crate::io::Io;
-use crate::{attribute, mount};
 use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH};
 use crate::wire::{Plan, Z, flag};
+use crate::{attribute, mount};
 
 /// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us.
 /// The descriptor returned is the root of everything that follows.
