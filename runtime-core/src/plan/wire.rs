@@ -183,6 +183,19 @@ fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
     }
 }
 
+/// fsconfig(2) takes no longer text.
+const LONGEST_OPTION: usize = 255;
+
+/// The options as one text for mount(2).
+fn mount_data(options: &[(String, String)]) -> String {
+    let texts = options.iter().map(|(key, value)| match (key.as_str(), value.as_str()) {
+        (key, "") => key.to_owned(),
+        (key, value) if key.ends_with("context") => format!("{key}=\"{value}\""),
+        (key, value) => format!("{key}={value}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
 fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
     let bits = [
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
@@ -210,6 +223,10 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
             record.fstype = arena.text(fstype);
             record.options = fs_options(arena, options);
             record.source = arena.text(shown);
+            if options.iter().any(|(key, value)| key.len().max(value.len()) > LONGEST_OPTION) {
+                record.flags |= mount_flag::BY_MOUNT;
+                record.data = arena.text(&mount_data(options));
+            }
             if or_bind.is_some() {
                 record.flags |= mount_flag::BIND_ON_EPERM;
                 (record.slot, record.source) = source(arena, or_bind.as_ref());

@@ -41,12 +41,21 @@ pub fn cut_loose(io: &Io, fd: i32) -> Result<()> {
     one_propagation(io, fd, ms::PRIVATE)
 }
 
-/// mount(2) wants a name: the descriptor's own, below the host's /proc, which the parent hands us.
 fn by_mount(io: &Io, fd: i32, flags: u64) -> Result<()> {
+    by_name(io, fd, |name| sys::mount_flags(name, flags))
+}
+
+/// mount(2) of a new filesystem on a descriptor.
+pub fn mount_on(io: &Io, fd: i32, source: Z<'_>, fstype: Z<'_>, set: u64, data: Z<'_>) -> Result<()> {
+    by_name(io, fd, |name| sys::mount(source, name, fstype, changed(0, set, 0x70), data))
+}
+
+/// mount(2) wants a name: the descriptor's own, below the host's /proc, which the parent hands us.
+fn by_name(io: &Io, fd: i32, act: impl FnOnce(Z<'_>) -> Result<()>) -> Result<()> {
     let proc = io.ask(message::PROC)?;
     let mut name = Name::new(*b"self/fd/");
     name.push(fd as u32);
-    let done = sys::fchdir(proc).and_then(|()| sys::mount_flags(name.z(), flags));
+    let done = sys::fchdir(proc).and_then(|()| act(name.z()));
     sys::close(proc);
     // The working directory must not keep the host's /proc.
     done.and_then(|()| sys::chdir(Z::new(b"/\0")))

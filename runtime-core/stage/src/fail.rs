@@ -123,6 +123,8 @@ pub enum Refusal {
     NotNull,
     /// A directory to be copied is nested too deeply.
     TooDeep,
+    /// What was mounted is no longer where it was mounted.
+    Moved,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

@@ -72,6 +72,9 @@ fn bind(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 fn filesystem(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
     let (target, existed) = target(plan, root, mount, Make::Directory)?;
     let covered = existed.then_some(target);
+    if mount.flags & mount_flag::BY_MOUNT != 0 {
+        return by_mount(plan, io, root, mount, target);
+    }
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
             return bind_instead(plan, io, mount, target);
@@ -86,6 +89,22 @@ fn filesystem(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> 
     sys::close(target);
     if mount.flags & mount_flag::COPY_UP != 0 && mount.attr_set & MOUNT_ATTR_RDONLY != 0 {
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
+    }
+    propagate(plan, io, made, mount.propagation)?;
+    for_the_tree(mount, made)?;
+    sys::close(made);
+    Ok(())
+}
+
+/// With an option that is longer than fsconfig(2) takes (255 bytes), as overlay's have.
+fn by_mount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount, target: i32) -> Result<()> {
+    let covered = sys::stat(target, Z::EMPTY)?;
+    let (source, fstype) = (plan.text(mount.source)?, plan.text(mount.fstype)?);
+    attribute::mount_on(io, target, source, fstype, mount.attr_set, plan.text(mount.data)?)?;
+    sys::close(target);
+    let made = path::open(root, plan.text(mount.target)?, 0)?;
+    if sys::stat(made, Z::EMPTY)?.mount == covered.mount {
+        return Err(Fail::refuse(Refusal::Moved));
     }
     propagate(plan, io, made, mount.propagation)?;
     for_the_tree(mount, made)?;

@@ -437,6 +437,11 @@ pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
     call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
 }
 
+/// mount(2) of a filesystem.
+pub fn mount(source: Z<'_>, target: Z<'_>, fstype: Z<'_>, flags: u64, data: Z<'_>) -> Result<()> {
+    call!(arch::SYS_MOUNT, source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr()).map(drop)
+}
+
 /// pivot_root(".", ".").
 pub fn pivot_root_here() -> Result<()> {
     let here = Z::new(b".\0");

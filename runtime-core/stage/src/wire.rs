@@ -256,6 +256,8 @@ record! {
         propagation: List<u32>,
         /// SELinux context to write on the mounted root; empty: none.
         label: Text,
+        /// The options as mount(2) takes them, with BY_MOUNT.
+        data: Text,
     }
 
     /// One option of fsconfig(2); an empty value is a flag.
@@ -371,6 +373,8 @@ pub mod mount_flag {
     pub const BIND_ON_EPERM: u32 = 1 << 5;
     /// The new filesystem gets a copy of what it covers.
     pub const COPY_UP: u32 = 1 << 6;
+    /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
+    pub const BY_MOUNT: u32 = 1 << 7;
 }
 
 /// A NUL-terminated byte string: what system calls take.
