@@ -4,6 +4,7 @@ use crate::Result;
 use crate::cgroup::Layout;
 
 pub mod cgroup;
+pub mod mounts;
 
 /// The host, as far as a plan depends on it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -18,6 +19,9 @@ pub struct HostFacts {
     pub kcore: bool,
     /// Where cgroups are.
     pub cgroup: Layout,
+    /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
+    #[serde(default)]
+    pub kernel_filesystems: Vec<String>,
 }
 
 impl HostFacts {
@@ -29,6 +33,7 @@ impl HostFacts {
             capabilities: crate::sys::caps::permitted(),
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
             cgroup: cgroup::probe(own_cgroup)?,
+            kernel_filesystems: Vec::new(),
         })
     }
 

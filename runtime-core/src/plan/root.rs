@@ -27,6 +27,8 @@ pub struct RootPlan {
     pub readonly: bool,
     /// Use chroot in place of pivot_root.
     pub no_pivot: bool,
+    /// Mount points of the host to take away, which chroot would leave behind.
+    pub hidden: Vec<String>,
 }
 
 pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
@@ -77,6 +79,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
         propagation: requested,
         readonly: root.readonly,
         no_pivot: cx.request.no_pivot,
+        hidden: cx.facts.kernel_filesystems.clone(),
     }
 }
 

@@ -134,6 +134,7 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.root_propagation = plan.root.while_preparing.0 as u32;
     header.tree_propagation = propagations(arena, &plan.root.tree);
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
+    header.hidden = arena.texts(plan.root.hidden.iter().map(String::as_str));
     let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step)).collect();
     header.mounts = arena.list(&mounts);
     let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();

@@ -189,7 +189,10 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 /// Facts and plan; every problem of the config at once.
 fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
-    let facts = HostFacts::probe(!path.starts_with('/'))?;
+    let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    if request.no_pivot {
+        facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
+    }
     let request = Request {
         id: request.id.to_owned(),
         bundle: bundle.to_string_lossy().into_owned(),

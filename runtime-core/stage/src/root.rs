@@ -2,7 +2,7 @@
 
 use crate::fail::Result;
 use crate::io::Io;
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH};
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, errno};
 use crate::wire::{Plan, Z, flag};
 use crate::{attribute, mount};
 
@@ -22,17 +22,37 @@ pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
 
 /// Makes `root` the "/" of this mount namespace and detaches the host's tree.
 pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    for (_, path) in plan.items(plan.header.hidden) {
+        hide(plan.text(path?)?)?;
+    }
     sys::fchdir(root)?;
     if plan.header.flags & flag::NO_PIVOT == 0 {
         sys::pivot_root_here()?;
         // The old root is now mounted over the new one, at "."; it goes with everything below it.
-        sys::detach_here()?;
+        sys::detach(Z::new(b".\0"))?;
         sys::chdir(Z::new(b"/\0"))?;
     } else {
         sys::chroot_here()?;
     }
     if plan.header.final_propagation != 0 {
         attribute::one_propagation(io, root, u64::from(plan.header.final_propagation))?;
+    }
+    Ok(())
+}
+
+/// Takes a mount of the host away; one that is locked in a user namespace is covered.
+fn hide(path: Z<'_>) -> Result<()> {
+    match sys::detach(path) {
+        Err(fail) if fail.is(errno::EINVAL) || fail.is(errno::EPERM) => {}
+        result => return result,
+    }
+    let fs = sys::fsopen(Z::new(b"tmpfs\0"))?;
+    sys::fsconfig_create(fs)?;
+    let cover = sys::fsmount(fs, MOUNT_ATTR_RDONLY)?;
+    let place = sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)?;
+    sys::move_mount(cover, place)?;
+    for fd in [fs, cover, place] {
+        sys::close(fd);
     }
     Ok(())
 }

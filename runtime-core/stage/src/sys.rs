@@ -448,10 +448,10 @@ pub fn pivot_root_here() -> Result<()> {
     call!(arch::SYS_PIVOT_ROOT, here.as_ptr(), here.as_ptr()).map(drop)
 }
 
-/// umount2(".", MNT_DETACH).
-pub fn detach_here() -> Result<()> {
+/// umount2(path, MNT_DETACH).
+pub fn detach(path: Z<'_>) -> Result<()> {
     const MNT_DETACH: u32 = 2;
-    call!(arch::SYS_UMOUNT2, Z::new(b".\0").as_ptr(), MNT_DETACH).map(drop)
+    call!(arch::SYS_UMOUNT2, path.as_ptr(), MNT_DETACH).map(drop)
 }
 
 /// chroot(".").

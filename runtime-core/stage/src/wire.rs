@@ -156,6 +156,8 @@ record! {
         root_propagation: u32,
         /// MS_* propagation of the root filesystem's own tree, applied in order before anything is mounted on it.
         tree_propagation: List<u32>,
+        /// Mount points of the host to take away before chroot.
+        hidden: List<Text>,
         /// MS_* propagation of the new root once it is "/"; 0: leave.
         final_propagation: u32,
         /// Mounts, in order.
