@@ -98,7 +98,8 @@ fn submounts(test: &Test) -> Outcome {
 }
 
 /// Everything the host has is shared, as under systemd.
-const SHARED: &str = "mount --bind . .; cd .; cd \"$PWD\"; mount --make-rshared /; mount --make-rshared .";
+const SHARED: &str =
+    "mkdir -p source; mount --bind . .; cd \"$PWD\"; mount --bind source source; mount --make-rshared /";
 
 fn optional(mount: &Value) -> String {
     mount["optional"].to_string()
@@ -166,7 +167,7 @@ fn host_sees_nothing(test: &Test) -> Outcome {
 fn mounted_between(test: &Test, bundle: &Bundle) -> Outcome<Report> {
     bundle.save()?;
     let script = format!(
-        "set -e; cd {}; mkdir -p source; {SHARED}; \"$@\" create --bundle bundle {} > report < /dev/null; \
+        "set -e; cd {}; {SHARED}; \"$@\" create --bundle bundle {} > report < /dev/null; \
          mkdir -p source/late bundle/rootfs/late; mount -t tmpfs late source/late; mount -t tmpfs late bundle/rootfs/late; \
          \"$@\" start {}; sleep 0.4; \"$@\" delete --force {}",
         test.folder.display(),
