@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::bind::system;
 use super::idmap;
 use super::spawn::keeper;
 use crate::plan::{IdMaps, IdmapBy, IdmapPlan, Kind};
@@ -21,12 +20,13 @@ impl Mappings {
     pub(super) fn apply(&mut self, tree: &OwnedFd, plan: &IdmapPlan, path: &str) -> Result<()> {
         let namespace = self.namespace(&plan.by)?;
         mount::map_ids(tree.as_fd(), namespace.as_fd(), plan.recursive).map_err(|error| {
-            let failed = system(
+            let errno = error.raw_os_error();
+            let failed = Error::io(
                 "cannot map the ids of the mount",
-                &format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"),
-                &error,
+                format!("mount_setattr({path:?}, MOUNT_ATTR_IDMAP)"),
+                error,
             );
-            match error.raw_os_error() {
+            match errno {
                 Some(libc::EINVAL) => failed.with_hint("its filesystem has no id-mapped mounts on this kernel"),
                 Some(libc::EPERM) => failed.with_hint("its ids are mapped already, or the mapping is that of the host"),
                 Some(libc::ENOSYS) => failed.with_hint("needs kernel 5.12"),
@@ -52,16 +52,16 @@ impl Mappings {
 /// A user namespace with these maps. It lives by its descriptor alone.
 fn make(maps: &IdMaps) -> Result<OwnedFd> {
     let keeper =
-        keeper().map_err(|e| system("cannot make a user namespace for the mount", "clone3(CLONE_NEWUSER)", &e))?;
+        keeper().map_err(|e| Error::io("cannot make a user namespace for the mount", "clone3(CLONE_NEWUSER)", e))?;
     idmap::write(keeper.pid(), maps)?;
     let path = format!("/proc/{}/ns/user", keeper.pid());
     let file =
-        File::open(&path).map_err(|e| system("cannot map the ids of a mount", &format!("open({path:?})"), &e))?;
+        File::open(&path).map_err(|e| Error::io("cannot map the ids of a mount", format!("open({path:?})"), e))?;
     Ok(file.into())
 }
 
 fn open(path: &str) -> Result<OwnedFd> {
-    let explain = |e: std::io::Error| system("cannot map the ids of a mount", &format!("open({path:?})"), &e);
+    let explain = |e: std::io::Error| Error::io("cannot map the ids of a mount", format!("open({path:?})"), e);
     let file = File::open(path).map_err(explain)?;
     if fd::namespace_kind(file.as_fd()).ok() != Some(Kind::User.flag()) {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{path} is not a user namespace")));

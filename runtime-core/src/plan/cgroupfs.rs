@@ -2,8 +2,8 @@
 
 use super::mount::label;
 use super::option::{Options, attr};
-use super::{Context, InRoot, Kind, MountKind, MountStep, Namespaces, RootPlan, Slot, SlotSource, Source};
-use crate::cgroup::{Hierarchy, Mode};
+use super::{Context, InRoot, Kind, MountKind, MountStep, Namespaces, RootPlan, SlotSource, Source};
+use crate::cgroup::{self, Mode};
 use crate::spec;
 
 /// `type: cgroup`: cgroup2 where that is what the host has, else a tmpfs with one entry per v1 hierarchy.
@@ -27,9 +27,7 @@ pub(super) fn plan(
             options: settings,
             or_bind: instead(cx, namespaces),
         };
-        let mut step = MountStep::new(kind, target, options);
-        step.clear = 0;
-        steps.push(step);
+        steps.push(MountStep::new(kind, target, options));
         return;
     }
     for (name, _, index) in &options.data {
@@ -38,30 +36,19 @@ pub(super) fn plan(
     }
     let mut settings = vec![("mode".to_owned(), "755".to_owned())];
     label(cx, "tmpfs", &mut settings);
-    let kind = MountKind::Filesystem {
-        fstype: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
-        options: settings,
-        or_bind: None,
-    };
-    let mut base = MountStep::new(kind, target.clone(), options);
-    base.clear = 0;
+    let mut base = MountStep::new(MountKind::filesystem("tmpfs", "tmpfs", settings), target.clone(), options);
     base.set &= !attr::RDONLY;
     base.readonly_late = options.set & attr::RDONLY != 0;
     steps.push(base);
-    for (index, hierarchy) in cx.facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
+    let facts = cx.facts;
+    for (index, hierarchy) in facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
         let below = InRoot(format!("{}/{}", target.0, hierarchy.name));
         if namespaces.is_private(Kind::Cgroup) {
-            let kind = MountKind::Filesystem {
-                fstype: "cgroup".to_owned(),
-                source: "cgroup".to_owned(),
-                options: hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect(),
-                or_bind: None,
-            };
-            steps.push(MountStep { clear: 0, ..MountStep::new(kind, below, options) });
+            let settings = hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect();
+            steps.push(MountStep::new(MountKind::filesystem("cgroup", "cgroup", settings), below, options));
         } else {
-            let source = own(cx.facts.privileged(), &mut cx.slots, index, hierarchy);
-            let mut step = MountStep::new(MountKind::Bind { source, recursive: false }, below, options);
+            let kind = MountKind::Bind { source: own(cx, index), recursive: false };
+            let mut step = MountStep::new(kind, below, options);
             step.cut_loose(false, root.binds);
             steps.push(step);
         }
@@ -72,24 +59,34 @@ pub(super) fn plan(
     }
 }
 
-/// The container's own cgroup, for where the kernel will not mount cgroup2: the cgroup namespace is not one of the
-/// container's user namespace. (Elsewhere no descriptor is opened for it.)
-pub(super) fn instead(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Source> {
-    let ours = cx.facts.privileged() && !namespaces.is_private(Kind::User);
-    if ours || namespaces.is_private(Kind::Cgroup) {
-        return None;
-    }
-    let (index, hierarchy) = cx.facts.cgroup.hierarchies.iter().enumerate().find(|(_, hierarchy)| hierarchy.v2)?;
-    Some(own(cx.facts.privileged(), &mut cx.slots, index, hierarchy))
+/// True if the container's mounts are made in a user namespace.
+pub(super) fn inside(cx: &Context<'_>, namespaces: &Namespaces) -> bool {
+    namespaces.is_private(Kind::User) || cx.facts.user_namespace
 }
 
-/// The container's directory of a hierarchy; without the right to make one, the caller's own.
-fn own(privileged: bool, slots: &mut Vec<SlotSource>, index: usize, hierarchy: &Hierarchy) -> Source {
-    if !privileged {
-        return Source::Path(format!("{}{}", hierarchy.mount, hierarchy.own.as_deref().unwrap_or_default()));
+/// The container's own cgroup, for where the kernel will not mount cgroup2: in a user namespace it only mounts what a
+/// cgroup namespace of that user shows. (Elsewhere no descriptor is opened for it.)
+pub(super) fn instead(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Source> {
+    if !inside(cx, namespaces) || namespaces.is_private(Kind::Cgroup) {
+        return None;
     }
-    slots.push(SlotSource::CgroupClone { hierarchy: index });
-    Source::Slot(Slot(u16::try_from(slots.len() - 1).unwrap_or(u16::MAX)))
+    let index = cx.facts.cgroup.hierarchies.iter().position(|hierarchy| hierarchy.v2)?;
+    Some(own(cx, index))
+}
+
+/// The container's cgroup directory in one hierarchy, as the source of a bind.
+fn own(cx: &mut Context<'_>, index: usize) -> Source {
+    let facts = cx.facts;
+    let hierarchy = facts.cgroup.hierarchies.get(index);
+    let own = hierarchy.and_then(|h| Some(format!("{}{}", h.mount, h.own.as_deref()?.trim_end_matches('/'))));
+    let own = own.unwrap_or_default();
+    if facts.owns_mounts {
+        return Source::Slot(cx.slot(SlotSource::CgroupClone { hierarchy: index, own }));
+    }
+    let path = cx.spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    let placed = cgroup::place(&facts.cgroup, path, &cx.request.id).ok();
+    let place = placed.and_then(|placement| placement.dirs.get(index).map(cgroup::Place::absolute));
+    Source::Cgroup { place: index, path: place.unwrap_or_default(), own }
 }
 
 /// "cpu" is a flag; "name=systemd" is a hierarchy without controllers.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::option::{self, Options, Propagation, attr};
 use super::root::absolute;
-use super::{Context, IdmapPlan, InRoot, Namespaces, RootPlan, SlotSource, Source, cgroupfs, idmap};
+use super::{Context, IdmapPlan, InRoot, Kind, Namespaces, RootPlan, SlotSource, Source, cgroupfs, idmap};
 use crate::spec;
 
 /// What a step does.
@@ -39,6 +39,12 @@ pub enum MountKind {
     Link(String),
 }
 
+impl MountKind {
+    pub(super) fn filesystem(fstype: &str, source: &str, options: Vec<(String, String)>) -> Self {
+        Self::Filesystem { fstype: fstype.to_owned(), source: source.to_owned(), options, or_bind: None }
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,14 +54,19 @@ pub struct MountStep {
     /// Where.
     pub target: InRoot,
     /// MOUNT_ATTR_* set.
+    #[serde(serialize_with = "attr::names")]
     pub set: u64,
     /// MOUNT_ATTR_* cleared.
+    #[serde(serialize_with = "attr::names")]
     pub clear: u64,
     /// MOUNT_ATTR_* cleared too where the kernel lets us.
+    #[serde(serialize_with = "attr::names")]
     pub relax: u64,
     /// MOUNT_ATTR_* set on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_set: u64,
     /// MOUNT_ATTR_* cleared on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_clear: u64,
     /// Propagation, applied in order.
     pub propagation: Vec<Propagation>,
@@ -119,14 +130,21 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, root: &RootPla
     steps
 }
 
-/// A mount is sealed by its path; where a later one stands over it, that would be the wrong one.
+/// A mount is sealed by its path; where a later one stands over it, that would be the wrong one. And a remount says
+/// anew what the mount is.
 fn seal_now_what_is_covered(steps: &mut [MountStep]) {
     for index in 0..steps.len() {
         let (until, after) = steps.split_at_mut(index + 1);
         let step = &mut until[index];
-        if step.readonly_late && after.iter().any(|later| step.target.is_at_or_below(&later.target)) {
+        if !step.readonly_late {
+            continue;
+        }
+        let remount = |later: &&MountStep| matches!(later.kind, MountKind::Remount { .. });
+        if after.iter().filter(|later| !remount(later)).any(|later| step.target.is_at_or_below(&later.target)) {
             step.readonly_late = false;
             step.set |= attr::RDONLY;
+        } else if let Some(last) = after.iter().filter(remount).rfind(|later| later.target == step.target) {
+            step.readonly_late = last.set & attr::RDONLY != 0;
         }
     }
 }
@@ -307,7 +325,8 @@ fn filesystem(
     }
     let has_mode = options.data.iter().any(|(name, ..)| name == "mode");
     let label = label(cx, &fstype, &mut settings);
-    let or_bind = (fstype == "cgroup2").then(|| cgroupfs::instead(cx, namespaces)).flatten();
+    mapped_ids(cx, namespaces, at, options);
+    let or_bind = host_instead(cx, namespaces, &fstype);
     let kind = MountKind::Filesystem {
         fstype: fstype.clone(),
         source: mount.source.clone().unwrap_or_default(),
@@ -315,7 +334,6 @@ fn filesystem(
         or_bind,
     };
     let mut step = MountStep::new(kind, target, options);
-    step.clear = 0;
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
     step.keep_mode = fstype == "tmpfs" && !has_mode;
     step.copy_up = options.copy_up;
@@ -325,6 +343,35 @@ fn filesystem(
         step.readonly_late = true;
     }
     Some(step)
+}
+
+/// In a user namespace, procfs and sysfs can only be mounted by who owns the pid or network namespace they show.
+/// Where that is the caller's, what he sees already shows the same. Never for a namespace of the container's own:
+/// it would get the view of another.
+fn host_instead(cx: &mut Context<'_>, namespaces: &Namespaces, fstype: &str) -> Option<Source> {
+    let (kind, path) = match fstype {
+        "proc" => (Kind::Pid, "/proc"),
+        "sysfs" => (Kind::Network, "/sys"),
+        "cgroup2" => return cgroupfs::instead(cx, namespaces),
+        _ => return None,
+    };
+    (cgroupfs::inside(cx, namespaces) && !namespaces.is_private(kind)).then(|| cx.host(path.to_owned(), true))
+}
+
+/// `uid=` and `gid=` are ids of the container: the kernel refuses those that are not mapped, without saying which.
+fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: &Options) {
+    let Some(maps) = &namespaces.maps else { return };
+    for (name, value, index) in &options.data {
+        let lines = match name.as_str() {
+            "uid" => &maps.uid,
+            "gid" => &maps.gid,
+            _ => continue,
+        };
+        if value.parse().is_ok_and(|id| !super::ids::covers(lines, id)) {
+            let message = format!("cannot specify {name}={value} mount option for rootless container: not mapped");
+            cx.problem(format!("{at}/options/{index}"), message);
+        }
+    }
 }
 
 /// `linux.mountLabel`: an option of the filesystems that take it, an attribute of the root for mqueue, nothing for

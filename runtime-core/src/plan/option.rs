@@ -16,6 +16,30 @@ pub(super) mod attr {
     pub(in crate::plan) const NOSYMFOLLOW: u64 = 0x20_0000;
     /// What a bind with options loses when the options do not name it.
     pub(in crate::plan) const REPLACED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
+
+    const NAMES: [(u64, &str); 6] = [
+        (RDONLY, "rdonly"),
+        (NOSUID, "nosuid"),
+        (NODEV, "nodev"),
+        (NOEXEC, "noexec"),
+        (NODIRATIME, "nodiratime"),
+        (NOSYMFOLLOW, "nosymfollow"),
+    ];
+
+    /// For people: a plan is read by them only.
+    pub(in crate::plan) fn names<S: serde::Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        let flags = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| (*name).to_owned());
+        let atime = match set & ATIME {
+            0 => None,
+            ATIME => Some("atime (all bits)".to_owned()),
+            NOATIME => Some("noatime".to_owned()),
+            STRICTATIME => Some("strictatime".to_owned()),
+            other => Some(format!("{other:#x}")),
+        };
+        let known = NAMES.iter().fold(ATIME, |all, (bit, _)| all | bit);
+        let rest = Some(set & !known).filter(|rest| *rest != 0).map(|rest| format!("{rest:#x}"));
+        serializer.collect_seq(flags.chain(atime).chain(rest))
+    }
 }
 
 /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC for the whole tree.

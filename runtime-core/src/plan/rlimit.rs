@@ -9,6 +9,7 @@ use super::Context;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limit {
     /// RLIMIT_* number.
+    #[serde(serialize_with = "name")]
     pub resource: u32,
     /// Soft limit.
     pub soft: u64,
@@ -35,6 +36,10 @@ const NAMES: [&str; 16] = [
     "RLIMIT_RTPRIO",
     "RLIMIT_RTTIME",
 ];
+
+fn name<S: serde::Serializer>(resource: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(NAMES.get(*resource as usize).unwrap_or(&"?"))
+}
 
 pub(super) fn plan(cx: &mut Context<'_>) -> Vec<Limit> {
     let list = cx.spec.process.as_ref().and_then(|process| process.rlimits.as_deref()).unwrap_or_default();

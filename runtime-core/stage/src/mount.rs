@@ -5,7 +5,7 @@ use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
 use crate::path::{self, Make};
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno};
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno, ms};
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, mount_flag, mount_kind};
 
 const PROC_MAGIC: u64 = 0x9fa0;
@@ -116,13 +116,15 @@ fn or_bind(mount: &Mount) -> bool {
     mount.flags & mount_flag::BIND_ON_EPERM != 0
 }
 
-/// A clone of a host directory where the kernel refuses the filesystem.
+/// A clone of a host directory, with all below, where the kernel refuses the filesystem.
 fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<()> {
-    let tree = host_tree(io, mount.slot, plan.text(mount.source)?, 0)?;
+    let tree = host_tree(io, mount.slot, plan.text(mount.source)?, AT_RECURSIVE)?;
     sys::move_mount(tree, target)?;
     sys::close(target);
-    attribute::cut_loose(io, tree)?;
-    dress(plan, io, mount, tree)
+    attribute::one_propagation(io, tree, ms::SLAVE | ms::REC)?;
+    propagate(plan, io, tree, mount.propagation)?;
+    attribute::set(io, tree, AT_RECURSIVE, mount.attr_set, mount.attr_clear)?;
+    for_the_tree(mount, tree)
 }
 
 /// Where a mount goes, made if it is not there, and whether it was.
