@@ -14,7 +14,7 @@ cases!["mount":
     source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
     ordinary_directories, links_on_the_way, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
-    idmap, idmap_of_the_container, idmap_errors,
+    idmap, idmap_of_the_container, idmap_errors, without_mount_setattr,
 ];
 
 /// Runs `script` in a mount namespace of its own, in which "$@" is the runtime with its arguments.
@@ -716,5 +716,45 @@ fn idmap_errors(test: &Test) -> Outcome {
         check!(test.runtime.name != "runtime" || said.contains("/mounts/7"), "no JSON pointer: {said}");
     }
     check!(fs::metadata("/tmp")?.uid() == 0, "/tmp changed");
+    Ok(())
+}
+
+/// A kernel before 5.12 has no mount_setattr(2).
+fn without_mount_setattr(test: &Test) -> Outcome {
+    let Some(strace) = crate::runtime::in_path("strace") else { return skip("no strace") };
+    let old = format!(
+        "{} -f -o strace.log -e trace=mount_setattr -e inject=mount_setattr:error=ENOSYS \"$@\"",
+        strace.display()
+    );
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/plain", "bind", &source, &["rbind"]);
+    bundle.mount("/private", "bind", &source, &["rbind", "rprivate", "ro", "nosuid"]);
+    bundle.mount("/late", "tmpfs", "x", &["ro", "nodev", "noatime"]);
+    bundle.mount("/late/below", "tmpfs", "x", &["rshared"]);
+    fs::create_dir(bundle.rootfs().join("masked"))?;
+    fs::write(bundle.rootfs().join("masked/file"), "secret")?;
+    bundle.set("/linux/maskedPaths", json!(["/masked/file"]));
+    bundle.set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    bundle.set("/linux/rootfsPropagation", json!("shared"));
+    bundle = bundle.probe(&["report", "--path", "/proc/sys/kernel/hostname", "--path", "/masked/file", "--path", "/"]);
+    let script = format!(
+        "mount --bind . .; cd \"$PWD\"; mount -t tmpfs -o noexec x source; mount --make-rshared .; mount --make-shared source; {old}; grep -q ENOSYS strace.log"
+    );
+    let report = report_within(test, &script, &bundle)?;
+    check_eq!(options(report.mount("/plain")), ["rw", "noexec", "relatime"], "a bind without options");
+    check_eq!(options(report.mount("/private")), ["ro", "nosuid", "relatime"], "a bind with options");
+    check_eq!(report.mount("/private")["optional"], json!([]), "propagation of a private bind");
+    check_eq!(options(report.mount("/late")), ["ro", "nodev", "noatime"], "a tmpfs that is made read-only late");
+    check!(report.mount("/late/below")["optional"].to_string().contains("shared:"), "{}", report.mount("/late/below"));
+    check!(report.mount("/")["optional"].to_string().contains("shared:"), "{}", report.mount("/"));
+    check!(report.mounted_with("/", "ro") && report.mounted_with("/proc/sys", "ro"), "not read-only");
+    check_eq!(report.path("/proc/sys/kernel/hostname")["write"], libc::EROFS, "writing below /proc/sys");
+    check_eq!(report.path("/masked/file")["read"], "", "a masked file");
+    // What only the new call can do is an error.
+    let mut bundle = test.bundle()?;
+    bundle.mount("/x", "bind", &source, &["rbind", "rro"]);
+    let output = within(test, &old, &bundle)?;
+    check!(output.code != 0 && output.stdout.is_empty(), "rro was ignored: {}", output.stdout);
     Ok(())
 }
