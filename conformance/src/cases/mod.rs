@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod filesystem;
 mod hook;
 mod ids;
 mod isolation;
@@ -17,6 +18,7 @@ mod namespace;
 mod paths;
 mod privilege;
 mod process;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -38,6 +40,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        filesystem::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
@@ -46,6 +49,7 @@ pub fn all() -> Vec<Case> {
         namespace::CASES,
         paths::CASES,
         privilege::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
