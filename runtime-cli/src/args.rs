@@ -13,6 +13,7 @@ type Verb = (&'static str, fn(Command) -> Command);
 const VERBS: &[Verb] = &[
     ("create", create),
     ("delete", delete),
+    ("exec", exec),
     ("kill", kill),
     ("list", list),
     ("run", run),
@@ -76,6 +77,10 @@ fn positional(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).help(help).required(true).value_parser(clap::builder::OsStringValueParser::new())
 }
 
+fn values(name: &'static str, what: &'static str, help: &'static str) -> Arg {
+    value(name, what, help).action(ArgAction::Append)
+}
+
 fn id() -> Arg {
     positional("container-id", "Name of the container, unique under the root directory")
 }
@@ -84,6 +89,7 @@ fn launch(command: Command) -> Command {
     command
         .arg(value("bundle", "DIR", "Bundle directory [default: current directory]").short('b'))
         .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
+        .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the container's first process"))
         .arg(value("pid-file", "FILE", "Write the pid of the container's first process to FILE"))
         .arg(switch("no-pivot", "Do not use pivot_root(2), for a root filesystem on a ramdisk"))
         .arg(switch("no-new-keyring", "Keep the caller's session keyring"))
@@ -132,6 +138,34 @@ fn delete(command: Command) -> Command {
         .about("Delete a stopped container")
         .arg(switch("force", "Kill the container first; succeed if there is none").short('f'))
         .arg(id())
+}
+
+fn exec(command: Command) -> Command {
+    command
+        .about("Run another program in a container")
+        .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
+        .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the program"))
+        .arg(value("cwd", "DIR", "Working directory in the container"))
+        .arg(values("env", "NAME=VALUE", "Set a variable of the environment").short('e'))
+        .arg(switch("tty", "Give the program a terminal").short('t'))
+        .arg(value("user", "UID[:GID]", "User, and group, by number").short('u'))
+        .arg(values("additional-gids", "GID", "Supplementary group, by number").short('g'))
+        .arg(value("process", "FILE", "process object to run; flags that change a process are then ignored").short('p'))
+        .arg(switch("detach", "Do not wait: leave the program running").short('d'))
+        .arg(value("pid-file", "FILE", "Write the pid of the program to FILE"))
+        .arg(value("process-label", "LABEL", "SELinux label of the program"))
+        .arg(value("apparmor", "PROFILE", "AppArmor profile of the program"))
+        .arg(switch("no-new-privs", "Do not let the program gain privileges"))
+        .arg(values("cap", "NAME", "Add a capability").short('c'))
+        .arg(
+            value("preserve-fds", "N", "Pass N more descriptors, from 3 on, to the program")
+                .value_parser(count)
+                .default_value("0"),
+        )
+        .arg(values("cgroup", "[CONTROLLER,…:]PATH", "Run in this cgroup below the container's"))
+        .arg(switch("ignore-paused", "Go on although the container is paused; waits until it is resumed"))
+        .arg(id())
+        .arg(positional("command", "Program and arguments").required(false).action(ArgAction::Append).num_args(0..))
 }
 
 fn list(command: Command) -> Command {

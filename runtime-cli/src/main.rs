@@ -8,6 +8,8 @@
 
 mod args;
 mod argv;
+mod attend;
+mod exec;
 mod launch;
 mod log;
 mod print;
@@ -148,6 +150,7 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     match verb {
         "create" => create(&runtime, matches)?,
         "run" => return run(&runtime, matches, log),
+        "exec" => return Ok(exec::exec(&runtime, matches, log)),
         "start" => container()?.start().map_err(|error| error.to_string())?,
         "state" => print::state(&container()?.state().map_err(|error| error.to_string())?)?,
         "kill" => kill(&runtime, &id, matches)?,
@@ -239,6 +242,12 @@ fn os<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a OsStr> {
 /// Value of `name` as text. What is not text becomes no valid id, signal or format, and is refused as such.
 fn text(matches: &ArgMatches, name: &str) -> String {
     os(matches, name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Every value of `name`, as text.
+fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let values = matches.try_get_many::<OsString>(name).ok().flatten().unwrap_or_default();
+    values.map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
 fn flag(matches: &ArgMatches, name: &str) -> bool {

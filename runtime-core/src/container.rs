@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::Result;
+use crate::runtime::Launcher;
+use crate::spec::Process;
 use crate::state::{Init, Record, Root, State};
+use crate::{Exec, ExecProcess, Result};
 
 /// Signal to send, as the kernel numbers it; 0 only asks whether the process is there.
 pub type Signal = i32;
@@ -38,6 +40,8 @@ pub struct Container {
     pub(crate) root: Arc<Root>,
     /// What `state` shows as the owner.
     pub(crate) owner: String,
+    /// How to launch another program in it.
+    pub(crate) launcher: Launcher,
     console: Mutex<Option<OwnedFd>>,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<OwnedFd>,
@@ -46,7 +50,14 @@ pub struct Container {
 impl Container {
     /// A handle on what `record` tells, without a terminal.
     pub(crate) fn new(root: Arc<Root>, record: Record) -> Self {
-        Self { record, root, owner: String::new(), console: Mutex::new(None), pidfd: OnceLock::new() }
+        let launcher = Launcher::default();
+        Self { record, root, owner: String::new(), launcher, console: Mutex::new(None), pidfd: OnceLock::new() }
+    }
+
+    /// Adds how `runtime` launches.
+    pub(crate) fn by(mut self, runtime: &crate::Runtime) -> Self {
+        self.launcher = runtime.launcher.clone();
+        self
     }
 
     /// Adds what only the creator holds: the first process, and the terminal's master side.
@@ -88,6 +99,16 @@ impl Container {
     /// Lets the program of a created container run, and reports what execve(2) said.
     pub fn start(&self) -> Result<()> {
         crate::verb::start::start(self)
+    }
+
+    /// Runs another program in the container, and reports what execve(2) said.
+    pub fn exec(&self, request: &Exec<'_>) -> Result<ExecProcess> {
+        crate::verb::exec::exec(self, request)
+    }
+
+    /// `process` of the bundle's `config.json`, as it is now: what an exec starts from that names no other.
+    pub fn bundle_process(&self) -> Result<Process> {
+        crate::verb::exec::bundle_process(self)
     }
 
     /// Sends `signal` to the first process, or to every process of a container without a pid namespace of

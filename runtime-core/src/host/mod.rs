@@ -32,6 +32,17 @@ impl HostFacts {
         })
     }
 
+    /// The caller alone: what the plan of an exec depends on. Nothing of the host is looked at.
+    pub(crate) fn of_caller() -> Self {
+        Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            capabilities: crate::sys::caps::permitted(),
+            kcore: false,
+            cgroup: Layout::default(),
+        }
+    }
+
     /// True if the caller may clone mounts of the host and make device nodes.
     pub fn privileged(&self) -> bool {
         const CAP_SYS_ADMIN: u32 = 21;

@@ -21,9 +21,18 @@ pub(super) struct Table {
 
 impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
-    pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, lowest: RawFd) -> Result<Self> {
+    pub(super) fn open(
+        plan: &Plan,
+        cgroup: Option<&Cgroup>,
+        init: Option<BorrowedFd<'_>>,
+        lowest: RawFd,
+    ) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
         for (index, source) in plan.slots.iter().enumerate() {
+            if let (SlotSource::Init, Some(init)) = (source, init) {
+                table.borrow(init)?;
+                continue;
+            }
             let opened = open(source, cgroup).map_err(|error| explain(plan, index, source, &error))?;
             table.own(opened)?;
         }
@@ -82,6 +91,7 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>) -> io::Result<OwnedFd> {
                 .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
             mount::clone_tree(Some(&dir), c"", false)
         }
+        SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         SlotSource::Namespace { path, kind } => {
             let file = File::open(path)?;
             let found = fd::namespace_kind(file.as_fd())?;
@@ -100,6 +110,7 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: &io::Error) ->
         SlotSource::CgroupClone { .. } => {
             Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno)
         }
+        SlotSource::Init => Error::system("cannot join the container", "pidfd_open()", errno),
         SlotSource::Namespace { path, kind } if errno == libc::EINVAL || errno == libc::ENOTTY => {
             Error::new(ErrorKind::InvalidConfig, format!("{path} is not a {} namespace", kind.name()))
         }

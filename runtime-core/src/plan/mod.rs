@@ -83,6 +83,8 @@ pub enum SlotSource {
         /// Index into the placement.
         hierarchy: usize,
     },
+    /// The container's first process, whose namespaces are joined; the caller of exec holds it.
+    Init,
     /// A namespace file.
     Namespace {
         /// Its path.
@@ -133,12 +135,25 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container an exec goes into; `None`: one is made.
+    pub exec: Option<Target>,
+}
+
+/// A container that is there, as far as the plan of an exec depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The namespaces it does not share with the caller.
+    pub namespaces: Vec<Kind>,
+    /// setgroups(2) is denied in its user namespace.
+    pub deny_setgroups: bool,
 }
 
 /// The plan of one launch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// A program for a container that is there: nothing of a root filesystem is built.
+    pub exec: bool,
     /// What the parent opens before.
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
@@ -203,7 +218,7 @@ impl Context<'_> {
 
     /// A slot for `source`; equal sources share one.
     pub fn slot(&mut self, source: SlotSource) -> Slot {
-        let shared = matches!(source, SlotSource::Namespace { .. });
+        let shared = matches!(source, SlotSource::Namespace { .. } | SlotSource::Init);
         let at = self.slots.iter().position(|known| shared && *known == source).unwrap_or_else(|| {
             self.slots.push(source);
             self.slots.len() - 1
@@ -241,13 +256,18 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     };
     let cx = &mut context;
     unsupported::check(cx);
-    let namespaces = namespace::plan(cx);
-    let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces);
-    let (devices, links) = device::plan(cx, &namespaces, &mounts);
+    let exec = cx.request.exec.is_some();
+    let namespaces = match &request.exec {
+        None => namespace::plan(cx),
+        Some(target) => namespace::exec(cx, target),
+    };
+    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces) };
+    let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);
     let plan = Plan {
-        cgroup: cgroup::plan(cx, &namespaces),
+        exec,
+        cgroup: if exec { None } else { cgroup::plan(cx, &namespaces) },
         keyring: session::keyring(cx, &namespaces),
         terminal: tty::plan(cx),
         hostname: uts::hostname(cx, &namespaces),

@@ -59,6 +59,8 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// Whether the caller's session keyring was kept.
+    pub no_new_keyring: bool,
     /// The config's annotations.
     pub annotations: Map<String>,
     /// `config.json` as it was at create; what becomes of the file later does not matter.

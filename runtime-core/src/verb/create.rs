@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
-use crate::launch::{Descriptors, Launch, Master};
+use crate::launch::{Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, VERSION, now};
@@ -59,7 +59,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
-        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
+        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).by(runtime).holding(pidfd, master)),
         Err(error) => {
             // As though it had not been tried. The process is gone already.
             if cgroup.is_some()
@@ -98,6 +98,7 @@ fn make(
         Stdio::Fds(fds) => Some(fds),
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
@@ -108,6 +109,9 @@ fn make(
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
         dir.write(record)?;
+    }
+    if let Some(socket) = pidfd_socket {
+        launch.send_pidfd(&socket, "standard")?;
     }
     if record.inline_gate {
         launch.open_gate()?;
@@ -153,6 +157,11 @@ fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
     let spec =
         spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
     Ok((spec, text))
+}
+
+/// `process` of the bundle's `config.json`, as it is now.
+pub(super) fn bundle_process(bundle: &Path) -> Result<Option<crate::spec::Process>> {
+    Ok(config(bundle, Config::Bundle)?.0.process)
 }
 
 /// Reads a regular file of bounded size; a fifo in its place must not stop us.
@@ -203,6 +212,7 @@ fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        exec: None,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
 }
@@ -232,6 +242,7 @@ fn record(
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
         rootless: false,
         inline_gate: inline,
+        no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),
         config,
     })
@@ -251,7 +262,7 @@ fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Written beside and renamed, so that whoever waits for it never reads half a number; no newline at the end.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let explain = |e: std::io::Error| failed("write the pid file", &format!("open({path:?})"), e);
     let name = path.file_name().ok_or_else(|| explain(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
     let mut hidden = std::ffi::OsString::from(".");
