@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::runtime::Launcher;
 use crate::spec::Process;
 use crate::state::{Init, Record, Root, State};
-use crate::{Exec, ExecProcess, Result};
+use crate::{Exec, ExecProcess, Log, Result, Runtime};
 
 /// Signal to send, as the kernel numbers it; 0 only asks whether the process is there.
 pub type Signal = i32;
@@ -42,6 +42,8 @@ pub struct Container {
     pub(crate) owner: String,
     /// How to launch another program in it.
     pub(crate) launcher: Launcher,
+    /// Takes what hooks have to say.
+    pub(crate) log: Option<Log>,
     console: Mutex<Option<OwnedFd>>,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<OwnedFd>,
@@ -51,11 +53,20 @@ impl Container {
     /// A handle on what `record` tells, without a terminal.
     pub(crate) fn new(root: Arc<Root>, record: Record) -> Self {
         let launcher = Launcher::default();
-        Self { record, root, owner: String::new(), launcher, console: Mutex::new(None), pidfd: OnceLock::new() }
+        Self {
+            record,
+            root,
+            owner: String::new(),
+            launcher,
+            log: None,
+            console: Mutex::new(None),
+            pidfd: OnceLock::new(),
+        }
     }
 
-    /// Adds how `runtime` launches.
-    pub(crate) fn by(mut self, runtime: &crate::Runtime) -> Self {
+    /// Adds the runtime's log, and how it launches.
+    pub(crate) fn logging(mut self, runtime: &Runtime) -> Self {
+        self.log.clone_from(&runtime.options.log);
         self.launcher = runtime.launcher.clone();
         self
     }
@@ -115,6 +126,17 @@ impl Container {
     /// its own when it is SIGKILL.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         crate::verb::kill::kill(self, signal)
+    }
+
+    /// What the container's cgroups have counted: processor time, memory, tasks, I/O, pressure, OOM kills.
+    pub fn stats(&self) -> Result<crate::cgroup::Stats> {
+        crate::verb::stats::stats(self)
+    }
+
+    /// Changes limits. What `request` leaves out stays as it is, and nothing changes if one limit is refused; device
+    /// rules never change.
+    pub fn update(&self, request: &crate::spec::Resources) -> Result<()> {
+        crate::verb::update::update(self, request)
     }
 
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).

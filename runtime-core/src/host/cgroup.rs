@@ -29,13 +29,7 @@ fn read(path: &str) -> Result<String> {
     // Room for what is usual, and no question about the size, which procfs does not know: one read as a rule.
     let mut text = String::with_capacity(16 << 10);
     let read = fs::File::open(path).and_then(|file| file.take(u64::MAX).read_to_string(&mut text));
-    read.map(|_| text).map_err(|e| {
-        Error::system(
-            "cannot inspect control groups",
-            format!("read({path:?})"),
-            e.raw_os_error().unwrap_or(libc::EINVAL),
-        )
-    })
+    read.map(|_| text).map_err(|e| Error::io("cannot inspect control groups", format!("read({path:?})"), e))
 }
 
 /// The layout of a host with version 2 alone.

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::bind::system;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The receiver of the master.
 pub(crate) enum Master<'a> {
@@ -23,7 +22,7 @@ impl<'a> Master<'a> {
     /// Connects, before anything is made.
     pub(crate) fn socket(path: &'a Path) -> Result<Self> {
         let stream = UnixStream::connect(path)
-            .map_err(|e| system("cannot reach the console socket", &format!("connect({path:?})"), &e))?;
+            .map_err(|e| Error::io("cannot reach the console socket", format!("connect({path:?})"), e))?;
         Ok(Self::Socket(stream, path))
     }
 
@@ -33,7 +32,7 @@ impl<'a> Master<'a> {
             Self::Keep(kept) => *kept = Some(master),
             Self::Socket(stream, path) => {
                 send(stream, &format!("/dev/pts/{number}"), master.as_fd())
-                    .map_err(|e| system("cannot send the terminal", &format!("sendmsg({path:?})"), &e.into()))?;
+                    .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;
             }
         }
         Ok(())
@@ -55,13 +54,13 @@ impl<'a> PidReceiver<'a> {
     /// Connects, before anything is made.
     pub(crate) fn connect(path: &'a Path) -> Result<Self> {
         let stream = UnixStream::connect(path)
-            .map_err(|e| system("cannot reach the pidfd socket", &format!("connect({path:?})"), &e))?;
+            .map_err(|e| Error::io("cannot reach the pidfd socket", format!("connect({path:?})"), e))?;
         Ok(Self(stream, path))
     }
 
     pub(super) fn take(&self, pidfd: BorrowedFd<'_>, name: &str) -> Result<()> {
         send(&self.0, name, pidfd)
-            .map_err(|e| system("cannot send the pidfd", &format!("sendmsg({:?})", self.1), &e.into()))
+            .map_err(|e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e))
     }
 }
 

@@ -119,7 +119,9 @@ fn planned(record: &Record, process: &Process, request: &Exec<'_>) -> Result<Pla
         exec: Some(target),
         ..Request::default()
     };
-    plan(&spec, &HostFacts::of_caller(), &request).map_err(|problems| Error::problems("process", problems))
+    let mut facts = HostFacts::of_caller();
+    facts.probe_labels(&spec);
+    plan(&spec, &facts, &request).map_err(|problems| Error::problems("process", problems))
 }
 
 /// What is joined: each kind of namespace the container does not share with its creator.

@@ -2,10 +2,13 @@
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod exec;
+mod hook;
 pub(crate) mod kill;
 pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod stats;
+pub(crate) mod update;
 
 #[cfg(test)]
 mod tests;

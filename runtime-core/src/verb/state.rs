@@ -17,7 +17,7 @@ pub(crate) fn load(runtime: &Runtime, id: &str) -> Result<Container> {
         root => Arc::new(root?),
     };
     let record = root.read(id)?;
-    Ok(Container::new(root, record).by(runtime))
+    Ok(Container::new(root, record).logging(runtime))
 }
 
 /// Every container, sorted by id. No state directory means no containers.
@@ -43,7 +43,7 @@ fn entry(runtime: &Runtime, root: &Arc<Root>, id: &str, owners: &Owners) -> Resu
         record => record.map(Some),
     };
     let Some(record) = found.map_err(name)? else { return Ok(None) };
-    let mut container = Container::new(root.clone(), record).by(runtime);
+    let mut container = Container::new(root.clone(), record).logging(runtime);
     container.owner = owners.name(container.record.owner);
     Ok(Some(container))
 }
