@@ -133,6 +133,26 @@ impl Container {
         crate::verb::stats::stats(self)
     }
 
+    /// Stops every process of the container, until [`resume`](Self::resume).
+    pub fn pause(&self) -> Result<()> {
+        crate::verb::pause::pause(self)
+    }
+
+    /// Lets a paused container run.
+    pub fn resume(&self) -> Result<()> {
+        crate::verb::pause::resume(self)
+    }
+
+    /// Host pids of every process of the container, sorted.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        crate::verb::events::processes(self)
+    }
+
+    /// Watches for the container's end and for memory that runs out.
+    pub fn watch(&self) -> Result<crate::verb::events::Watch> {
+        crate::verb::events::watch(self)
+    }
+
     /// Changes limits. What `request` leaves out stays as it is, and nothing changes if one limit is refused; device
     /// rules never change.
     pub fn update(&self, request: &crate::spec::Resources) -> Result<()> {

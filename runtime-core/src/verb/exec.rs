@@ -28,7 +28,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     }
     let Init::Alive(init) = record.init(container.root.boot_id()?)? else { return Err(stopped()) };
     wait_until_made(container, &record)?;
-    let cgroup = record.cgroup.as_ref().map(Cgroup::open).transpose()?;
+    let cgroup = record.own_cgroup(container.root.boot_id()?).map(Cgroup::open).transpose()?;
     // One that is gone or cannot be read does not hold the program back.
     let frozen = || cgroup.as_ref().is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false));
     if !request.ignore_paused && frozen() {
