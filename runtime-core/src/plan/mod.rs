@@ -123,6 +123,8 @@ pub enum SlotSource {
         /// The caller's directory.
         own: HostPath,
     },
+    /// The container's first process, whose namespaces are joined; the caller of exec holds it.
+    Init,
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
     /// A namespace file.
@@ -187,12 +189,26 @@ pub struct Request {
     pub listen_fds: u32,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// The container an exec goes into; `None`: one is made.
+    pub exec: Option<Target>,
+}
+
+/// A container that is there, as far as the plan of an exec depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The namespaces it does not share with the caller.
+    pub namespaces: Vec<Kind>,
+    /// setgroups(2) is denied in its user namespace.
+    pub deny_setgroups: bool,
 }
 
 /// The plan of one launch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// A program for a container that is there: nothing of a root filesystem is built.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub exec: bool,
     /// What the parent opens before.
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
@@ -277,7 +293,7 @@ impl Context<'_> {
 
     /// A slot for `source`; equal sources share one.
     pub fn slot(&mut self, source: SlotSource) -> Slot {
-        let shared = matches!(source, SlotSource::Namespace { .. });
+        let shared = matches!(source, SlotSource::Namespace { .. } | SlotSource::Init);
         let at = self.slots.iter().position(|known| shared && *known == source).unwrap_or_else(|| {
             self.slots.push(source);
             self.slots.len() - 1
@@ -315,10 +331,14 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     };
     let cx = &mut context;
     unsupported::check(cx);
-    let namespaces = namespace::plan(cx);
-    let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces, &root);
-    let (devices, links) = device::plan(cx, &namespaces, &mounts);
+    let exec = cx.request.exec.is_some();
+    let namespaces = match &request.exec {
+        None => namespace::plan(cx),
+        Some(target) => namespace::exec(cx, target),
+    };
+    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
+    let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
@@ -328,7 +348,8 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
     let seccomp = seccomp::filter(cx);
     let plan = Plan {
-        cgroup: cgroup::plan(cx, &namespaces),
+        exec,
+        cgroup: if exec { None } else { cgroup::plan(cx, &namespaces) },
         keyring: session::keyring(cx, &namespaces),
         terminal: tty::plan(cx),
         hostname: uts::hostname(cx, &namespaces),

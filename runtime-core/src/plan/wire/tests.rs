@@ -120,6 +120,7 @@ impl Random {
 
     fn plan(&mut self) -> Plan {
         Plan {
+            exec: self.below(2) == 0,
             slots: Vec::new(),
             cgroup: None,
             namespaces: Namespaces {
