@@ -7,6 +7,7 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod namespace;
+mod net_device;
 mod privilege;
 mod process;
 mod scheduling;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         clock::CASES,
         label::CASES,
         namespace::CASES,
+        net_device::CASES,
         privilege::CASES,
     ]
     .concat()

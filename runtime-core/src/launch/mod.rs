@@ -4,6 +4,7 @@ mod bind;
 mod channel;
 mod console;
 mod idmap;
+mod netdev;
 mod report;
 mod seal;
 mod shared;
@@ -45,6 +46,8 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    /// Network devices that moved in; they move back with this value unless it is committed.
+    net_devices: Option<netdev::Moved>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -72,7 +75,8 @@ impl<'a> Launch<'a> {
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
         let process = spawn(runtime, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, released: false };
+        let mut launch =
+            Self { plan, channel, block, process, start_time: 0, console, net_devices: None, released: false };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
@@ -134,6 +138,9 @@ impl<'a> Launch<'a> {
         let pidfd =
             self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
         self.released = true;
+        if let Some(moved) = self.net_devices.take() {
+            moved.keep();
+        }
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
@@ -156,6 +163,10 @@ impl<'a> Launch<'a> {
             },
             (message::FORKED, Some(child)) => self.follow(child),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::NET_DEVICES, _) => {
+                self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
+                self.go(None)
+            }
             (message::PROC, _) => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;

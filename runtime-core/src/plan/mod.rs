@@ -18,6 +18,7 @@ mod mask;
 mod memory;
 mod mount;
 mod namespace;
+mod netdev;
 mod origin;
 mod personality;
 mod process;
@@ -40,6 +41,7 @@ pub use mask::Masks;
 pub use memory::MemoryPolicy;
 pub use mount::{MountKind, MountStep, Propagation};
 pub use namespace::{Join, Kind, Namespaces};
+pub use netdev::NetDevice;
 pub use origin::Origins;
 pub use process::Program;
 pub use rlimit::Limit;
@@ -185,6 +187,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Network devices that move in.
+    pub net_devices: Vec<NetDevice>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
     /// Security labels.
@@ -285,6 +289,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
+    let net_devices = netdev::plan(cx, &namespaces);
     affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
@@ -307,6 +312,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         seccomp: session::seccomp(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
+        net_devices,
         sysctls,
         labels,
         namespaces,
