@@ -80,12 +80,10 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
         SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
-        SlotSource::CgroupClone { hierarchy } => {
-            let dir = cgroup
-                .and_then(|cgroup| cgroup.dir_fd(*hierarchy))
-                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-            mount::clone_tree(Some(&dir), c"", false)
-        }
+        SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
+            Some(dir) => mount::clone_tree(Some(&dir), c"", false),
+            None => mount::clone_tree(None, &CString::new(own.as_str())?, false),
+        },
         SlotSource::Proc => mount::private_proc(),
         SlotSource::Namespace { path, kind } => {
             let file = File::open(path)?;

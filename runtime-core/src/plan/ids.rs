@@ -52,11 +52,12 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool, joined_user: bool) -> O
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
-    Some(IdMaps {
-        deny_setgroups: !cx.facts.privileged() && gid.len() == 1 && gid.iter().all(|m| m.size == 1),
-        uid,
-        gid,
-    })
+    Some(IdMaps { deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid), uid, gid })
+}
+
+/// True if only the caller himself is mapped, which takes no rights but this one: that groups stay as they are.
+fn is_own(lines: &[IdMapping], id: u32) -> bool {
+    matches!(lines, [line] if line.size == 1 && line.host_id == id)
 }
 
 fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
@@ -101,7 +102,13 @@ fn overlaps(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     }
 }
 
-fn covers(lines: &[IdMapping], id: u32) -> bool {
+/// The id of the caller's user namespace that `id` is inside.
+pub(super) fn host_id(lines: &[IdMapping], id: u32) -> Option<u32> {
+    let line = lines.iter().find(|line| covers(std::slice::from_ref(line), id))?;
+    line.host_id.checked_add(id.checked_sub(line.container_id)?)
+}
+
+pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
     lines
         .iter()
         .any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
@@ -113,7 +120,7 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         uid: user.uid.unwrap_or(0),
         gid: user.gid.unwrap_or(0),
         groups: user.additional_gids.unwrap_or_default(),
-        keep_groups: namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+        keep_groups: cx.facts.groups_are_fixed || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");
@@ -129,6 +136,9 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         };
         unmapped(&maps.uid, "setuid", plan.uid, "/process/user/uid");
         unmapped(&maps.gid, "setgid", plan.gid, "/process/user/gid");
+        for (index, group) in plan.groups.iter().enumerate().filter(|_| !plan.keep_groups) {
+            unmapped(&maps.gid, "setgroups", *group, &format!("/process/user/additionalGids/{index}"));
+        }
     }
     for (id, pointer) in [(plan.uid, "/process/user/uid"), (plan.gid, "/process/user/gid")] {
         if id == u32::MAX {

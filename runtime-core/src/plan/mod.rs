@@ -12,6 +12,7 @@ mod cgroup;
 mod clock;
 pub(crate) mod cpulist;
 mod device;
+pub(crate) mod hook;
 mod ids;
 mod label;
 mod mask;
@@ -32,9 +33,13 @@ mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
+#[cfg(fuzzing)]
+pub use wire::check;
+
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
+pub use hook::{Hook, HookKind, Hooks};
 pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
@@ -98,10 +103,13 @@ pub enum SlotSource {
         /// With everything mounted below it.
         recursive: bool,
     },
-    /// A detached clone of the container's cgroup directory in one v1 hierarchy.
+    /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
+    /// container has none there for lack of rights.
     CgroupClone {
         /// Index into the placement.
         hierarchy: usize,
+        /// The caller's directory.
+        own: HostPath,
     },
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
@@ -122,6 +130,16 @@ pub enum Source {
     Slot(Slot),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
+    /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
+    /// caller's own.
+    Cgroup {
+        /// Index into the placement.
+        place: usize,
+        /// The container's directory.
+        path: HostPath,
+        /// The caller's.
+        own: HostPath,
+    },
 }
 
 /// Who takes the master of a terminal.
@@ -155,6 +173,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
+    pub rootless: Option<bool>,
 }
 
 /// The plan of one launch.
@@ -195,6 +215,8 @@ pub struct Plan {
     pub labels: Labels,
     /// Read-only and masked paths.
     pub masks: Masks,
+    /// Programs run at points before it.
+    pub hooks: Hooks,
     /// The program.
     pub program: Program,
     /// Who it runs as.
@@ -253,7 +275,7 @@ impl Context<'_> {
 
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
-        if self.facts.privileged() {
+        if self.facts.owns_mounts {
             Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
         } else {
             Source::Path(path)
@@ -300,6 +322,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         hostname: uts::hostname(cx, &namespaces),
         domainname: uts::domainname(cx, &namespaces),
         masks: mask::plan(cx),
+        hooks: hook::plan(cx),
         program: process::plan(cx),
         capabilities: caps::plan(cx, &namespaces),
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),

@@ -10,19 +10,6 @@ pub(super) fn check(cx: &mut Context<'_>) {
             cx.problem(pointer, "not supported by this version of runtime");
         }
     };
-    if let Some(hooks) = &spec.hooks {
-        let kinds = [
-            (&hooks.prestart, "/hooks/prestart"),
-            (&hooks.create_runtime, "/hooks/createRuntime"),
-            (&hooks.create_container, "/hooks/createContainer"),
-            (&hooks.start_container, "/hooks/startContainer"),
-            (&hooks.poststart, "/hooks/poststart"),
-            (&hooks.poststop, "/hooks/poststop"),
-        ];
-        for (hooks, pointer) in kinds {
-            refuse(hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()), pointer);
-        }
-    }
     if let Some(linux) = &spec.linux {
         refuse(linux.mount_label.as_ref().is_some_and(|label| !label.is_empty()), "/linux/mountLabel");
         refuse(linux.intel_rdt.is_some(), "/linux/intelRdt");

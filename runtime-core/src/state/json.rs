@@ -58,8 +58,14 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// The limits after an `update`; absent: those of the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<crate::spec::Resources>,
     /// The config's annotations.
     pub annotations: Map<String>,
+    /// The poststart and poststop hooks of the config: those that later verbs run.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub hooks: crate::spec::Hooks,
     /// `config.json` as it was at create; what becomes of the file later does not matter.
     pub config: Box<RawValue>,
 }
@@ -117,6 +123,9 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         init_process_start: member(&tree, "init_process_start"),
         cgroup: member(&tree, "cgroup"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
+        bundle: member(&tree, "bundle"),
+        annotations: member(&tree, "annotations"),
+        hooks: member(&tree, "hooks"),
         ..Record::default()
     }
 }

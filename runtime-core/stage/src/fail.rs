@@ -24,6 +24,7 @@ pub enum Step {
     Device,
     DeviceLink,
     HostHooks,
+    CreateContainerHook,
     EnterRoot,
     Terminal,
     SealMount,
@@ -51,12 +52,13 @@ pub enum Step {
     CloseDescriptors,
     Ready,
     Gate,
+    StartContainerHook,
     Exec,
 }
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
@@ -74,6 +76,7 @@ impl Step {
         Self::Device,
         Self::DeviceLink,
         Self::HostHooks,
+        Self::CreateContainerHook,
         Self::EnterRoot,
         Self::Terminal,
         Self::SealMount,
@@ -101,6 +104,7 @@ impl Step {
         Self::CloseDescriptors,
         Self::Ready,
         Self::Gate,
+        Self::StartContainerHook,
         Self::Exec,
     ];
 }
@@ -131,6 +135,12 @@ pub enum Refusal {
     NotADirectory,
     /// The kernel took only the beginning of a value.
     TakenInPart,
+    /// A hook exited with a code other than 0: the detail.
+    HookExited,
+    /// A signal killed a hook: the detail.
+    HookKilled,
+    /// A hook ran past its timeout.
+    HookTimeout,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

@@ -13,6 +13,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod device;
 pub mod fail;
+pub mod hook;
 pub mod ids;
 pub mod io;
 pub mod label;

@@ -32,6 +32,11 @@ pub fn join(plan: &Plan<'_>, io: &Io) -> Result<()> {
 
 fn join_one(io: &Io, index: u32, join: &Join) -> Result<()> {
     io.enter(Step::JoinNamespace, index);
+    if u64::from(join.kind) == clone::NEWUSER {
+        // In there the kernel may forbid it ("deny" in /proc/PID/setgroups): the caller's groups stay behind if he may
+        // drop them, and are those of the namespace's owner if not.
+        let _ = sys::setgroups(&[]);
+    }
     sys::setns(io.slot(join.slot)?, join.kind)
 }
 

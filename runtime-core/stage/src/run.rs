@@ -5,7 +5,9 @@ use crate::io::{Block, Io, message};
 use crate::process::Home;
 use crate::sys::{self, errno};
 use crate::wire::{NO_SLOT, Plan, Z, flag};
-use crate::{caps, cgroup, device, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root};
+use crate::{
+    caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root,
+};
 use crate::{seccomp, session, sysctl, tty, uts};
 
 /// Exit code of a stage that failed after it could say why.
@@ -70,6 +72,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
+    hook::start_container(plan, io, &home)?;
     process::reset_signals(io);
     Ok(process::exec(plan, io, program, &home))
 }
@@ -103,6 +106,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;
     }
+    hook::create_container(plan, io)?;
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;

@@ -708,6 +708,83 @@ pub fn fork(mut args: CloneArgs, pidfd: &mut i32) -> Result<usize> {
     call!(arch::SYS_CLONE3, &raw const args, size_of::<CloneArgs>())
 }
 
+/// clone(2) as fork(2) with a pidfd: 0 in the child. Filters made for containers allow it, unlike clone3(2).
+pub fn plain_fork(pidfd: &mut i32) -> Result<usize> {
+    const SIGCHLD: u64 = 17;
+    call!(arch::SYS_CLONE, clone::PIDFD | SIGCHLD, 0, core::ptr::from_mut(pidfd))
+}
+
+/// wait4(2) of a child: its status word.
+pub fn wait(pid: i32) -> Result<i32> {
+    let mut status = 0_i32;
+    loop {
+        match call!(arch::SYS_WAIT4, pid, &raw mut status, 0, 0) {
+            Err(fail) if fail.is(errno::EINTR) => {}
+            result => return result.map(|_| status),
+        }
+    }
+}
+
+/// kill(2).
+pub fn kill(pid: i32, signal: u32) -> Result<()> {
+    call!(arch::SYS_KILL, pid, signal).map(drop)
+}
+
+/// getpid(2).
+pub fn getpid() -> u32 {
+    call!(arch::SYS_GETPID).unwrap_or(0) as u32
+}
+
+/// pipe2(O_CLOEXEC): the end to read, and the one to write.
+pub fn pipe() -> Result<(i32, i32)> {
+    let mut ends = [-1_i32; 2];
+    call!(arch::SYS_PIPE2, ends.as_mut_ptr(), O_CLOEXEC)?;
+    let [read, write] = ends;
+    Ok((read, write))
+}
+
+/// memfd_create(2), close-on-exec.
+pub fn memfd(name: Z<'_>) -> Result<i32> {
+    const MFD_CLOEXEC: u32 = 1;
+    call!(arch::SYS_MEMFD_CREATE, name.as_ptr(), MFD_CLOEXEC).map(|fd| fd as i32)
+}
+
+/// lseek(fd, 0, SEEK_SET).
+pub fn rewind(fd: i32) -> Result<()> {
+    call!(arch::SYS_LSEEK, fd, 0, 0).map(drop)
+}
+
+/// Milliseconds of CLOCK_MONOTONIC.
+pub fn milliseconds() -> Result<u64> {
+    const CLOCK_MONOTONIC: u32 = 1;
+    let mut time = [0_u64; 2];
+    call!(arch::SYS_CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr())?;
+    let [seconds, nanoseconds] = time;
+    Ok(seconds * 1000 + nanoseconds / 1_000_000)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PollFd {
+    fd: i32,
+    events: i16,
+    revents: i16,
+}
+
+/// ppoll(2) for two descriptors to be readable or at their end, a negative one left out, for at most `timeout`
+/// milliseconds: which of them are.
+pub fn poll(fds: [i32; 2], timeout: Option<u64>) -> Result<[bool; 2]> {
+    const POLLIN: i16 = 1;
+    let mut set = fds.map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    let milliseconds = timeout.unwrap_or(0);
+    let mut time = [milliseconds / 1000, milliseconds % 1000 * 1_000_000];
+    let time = if timeout.is_some() { time.as_mut_ptr() } else { core::ptr::null_mut() };
+    match call!(arch::SYS_PPOLL, set.as_mut_ptr(), 2, time, 0, 8) {
+        Err(fail) if !fail.is(errno::EINTR) => Err(fail),
+        _ => Ok(set.map(|fd| fd.revents != 0)),
+    }
+}
+
 /// Maps `length` bytes of a descriptor, shared and writable.
 pub fn map_shared(fd: i32, length: usize) -> Result<*mut u8> {
     const PROT_READ_WRITE: u32 = 3;
@@ -740,7 +817,7 @@ pub unsafe fn decimal_argument(stack: *const usize, index: usize) -> Option<i32>
 }
 
 mod block;
-pub use block::{Block, word};
+pub use block::{Block, NOTE_MOST, NOTE_ROOM, word};
 
 /// fchown(2), the group left as it is.
 pub fn fchown(fd: i32, uid: u32) -> Result<()> {

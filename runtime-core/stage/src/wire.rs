@@ -156,6 +156,8 @@ record! {
         root_slot: u32,
         /// Host path of the root filesystem where the parent may not clone it.
         root_path: Text,
+        /// Host path to attach it at, so that hooks find it there; empty: over "/", where nobody does.
+        root_at: Text,
         /// MS_* propagation of "/" while preparing.
         root_propagation: u32,
         /// MS_* propagation of the new root once it is "/"; 0: leave.
@@ -230,6 +232,18 @@ record! {
         seccomp: List<u64>,
         /// SECCOMP_FILTER_FLAG_*.
         seccomp_flags: u32,
+        /// Hooks run in the container's namespaces before the root is entered.
+        create_container: List<Hook>,
+        /// Hooks run by the user, in the root, right before the program.
+        start_container: List<Hook>,
+        /// Where createContainer hooks run.
+        hook_cwd: Text,
+        /// The state for createContainer hooks, up to the pid.
+        hook_creating: Text,
+        /// The state for startContainer hooks, up to the pid.
+        hook_created: Text,
+        /// The state from behind the pid on.
+        hook_rest: Text,
         /// Slot of the fifo that is read to wait for `start`; NO_SLOT: wait for a message.
         gate: u32,
         /// Slot of the fifo that reports execve's result; NO_SLOT: by message.
@@ -334,6 +348,18 @@ record! {
         deadline: u64,
         /// SCHED_DEADLINE: how often.
         period: u64,
+    }
+
+    /// A hook the stage runs.
+    pub struct Hook {
+        /// Program.
+        path: Text,
+        /// argv.
+        args: List<Text>,
+        /// Environment; empty for a startContainer hook: the program's.
+        env: List<Text>,
+        /// Seconds it may take; 0: as long as it wants.
+        timeout: u32,
     }
 
     /// One resource limit.
