@@ -20,7 +20,7 @@ cases!["net_device":
 const HOST: &str = "ip link set lo up && ip link add cfa type veth peer name cfb && \
     ip addr add 192.0.2.77/25 brd 192.0.2.127 dev cfa && ip addr add 169.254.9.9/16 scope link dev cfa && \
     ip -6 addr add 2001:db8::77/64 dev cfa nodad && ip link set cfa up && ip link set cfb up || exit 99
-    \"$@\"; code=$?; ip -o addr show | sed 's/^/host: /' >&2; exit $code";
+    \"$@\"; code=$?; { ip -o addr show; ip -o link show; } | sed 's/^/host: /' >&2; exit $code";
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Output> {
     bundle.save()?;
