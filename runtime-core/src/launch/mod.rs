@@ -5,6 +5,7 @@ mod channel;
 mod console;
 pub(crate) mod hook;
 mod idmap;
+mod listener;
 mod netdev;
 mod report;
 mod seal;
@@ -14,6 +15,7 @@ mod spawn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::Master;
+pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, clone, word};
 
@@ -50,6 +52,7 @@ pub(crate) struct Launch<'a> {
     /// Network devices that moved in; they move back with this value unless it is committed.
     net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
+    announced: Option<Announced<'a>>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -87,6 +90,7 @@ impl<'a> Launch<'a> {
             console,
             net_devices: None,
             scene: None,
+            announced: None,
             released: false,
         };
         launch.identify()?;
@@ -121,6 +125,12 @@ impl<'a> Launch<'a> {
                 .at("/process/oomScoreAdj")
                 .with_hint("lowering it needs CAP_SYS_RESOURCE")
         })
+    }
+
+    /// What the agent behind `listenerPath` is told of the container. Without it, a filter that notifies is an
+    /// error.
+    pub(crate) fn announce(&mut self, announced: Announced<'a>) {
+        self.announced = Some(announced);
     }
 
     /// Serves the stage until it is ready.
@@ -183,6 +193,7 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
@@ -218,6 +229,14 @@ impl<'a> Launch<'a> {
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
         self.identify()?;
         self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn send_listener(&self, number: u64) -> Result<()> {
+        let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
+            return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
+        };
+        announced.hand_over(listener, &self.process, number)?;
         self.go(None)
     }
 
