@@ -18,6 +18,7 @@ mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         mount::CASES,
         namespace::CASES,
         net_device::CASES,
+        rdt::CASES,
         paths::CASES,
         privilege::CASES,
         rootless::CASES,

@@ -23,6 +23,7 @@ mod netdev;
 mod origin;
 mod personality;
 mod process;
+mod rdt;
 mod rlimit;
 mod root;
 mod scheduling;
@@ -50,6 +51,7 @@ pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use origin::Origins;
 pub use process::Program;
+pub use rdt::Rdt;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
@@ -187,6 +189,8 @@ pub struct Plan {
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
     pub cgroup: Option<CgroupPlan>,
+    /// Its class of service in resctrl.
+    pub rdt: Option<Rdt>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
     /// What goes into timens_offsets.
@@ -337,6 +341,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
+        rdt: rdt::plan(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
         net_devices,

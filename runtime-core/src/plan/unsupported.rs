@@ -12,6 +12,5 @@ pub(super) fn check(cx: &mut Context<'_>) {
     };
     if let Some(linux) = &spec.linux {
         refuse(linux.mount_label.as_ref().is_some_and(|label| !label.is_empty()), "/linux/mountLabel");
-        refuse(linux.intel_rdt.is_some(), "/linux/intelRdt");
     }
 }
