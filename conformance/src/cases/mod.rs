@@ -15,9 +15,11 @@ mod lifecycle;
 mod limits;
 mod mount;
 mod namespace;
+mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
 mod root;
 mod rootless;
 mod scheduling;
@@ -47,8 +49,10 @@ pub fn all() -> Vec<Case> {
         limits::CASES,
         mount::CASES,
         namespace::CASES,
+        net_device::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,

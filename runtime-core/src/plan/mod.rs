@@ -21,10 +21,12 @@ mod mask;
 mod memory;
 mod mount;
 mod namespace;
+mod netdev;
 pub(crate) mod option;
 mod origin;
 mod personality;
 mod process;
+mod rdt;
 mod rlimit;
 mod root;
 mod scheduling;
@@ -50,9 +52,11 @@ pub use mask::Masks;
 pub use memory::MemoryPolicy;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use netdev::NetDevice;
 pub use option::Propagation;
 pub use origin::Origins;
 pub use process::Program;
+pub use rdt::Rdt;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
@@ -213,6 +217,8 @@ pub struct Plan {
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
     pub cgroup: Option<CgroupPlan>,
+    /// Its class of service in resctrl.
+    pub rdt: Option<Rdt>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
     /// What goes into timens_offsets.
@@ -235,6 +241,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Network devices that move in.
+    pub net_devices: Vec<NetDevice>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
     /// Security labels.
@@ -343,6 +351,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
+    let net_devices = netdev::plan(cx, &namespaces);
     affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
@@ -365,8 +374,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
+        rdt: rdt::plan(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
+        net_devices,
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),

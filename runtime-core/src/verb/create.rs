@@ -18,6 +18,7 @@ use crate::host::HostFacts;
 use crate::launch::hook::Scene;
 use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
+use crate::rdt::Groups;
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -84,6 +85,7 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
         cgroup.kill_all()?;
         cgroup.remove(PATIENCE)?;
     }
+    crate::rdt::remove(&record.rdt)?;
     dir.remove()
 }
 
@@ -114,6 +116,14 @@ fn make(
     if let Some(planned) = &plan.cgroup {
         *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
+    let groups = match &plan.rdt {
+        Some(planned) => {
+            let groups = Groups::prepare(planned, &mut record.rdt);
+            dir.write(record)?;
+            Some(groups?)
+        }
+        None => None,
+    };
     let stdio = match request.stdio {
         Stdio::Inherit => None,
         Stdio::Fds(fds) => Some(fds),
@@ -139,6 +149,9 @@ fn make(
     }
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "standard")?;
+    }
+    if let Some(groups) = &groups {
+        groups.join(launch.identity().0)?;
     }
     if record.inline_gate {
         launch.open_gate()?;
@@ -292,6 +305,7 @@ fn record(
         init_process_start: 0,
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
+        rdt: crate::rdt::Made::default(),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
         rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
