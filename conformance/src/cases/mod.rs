@@ -1,17 +1,30 @@
 //! The cases, one file per noun of the plan.
 
+mod attack;
 mod bad_input;
+mod cgroup;
 mod cli;
 mod clock;
+mod device;
+mod hook;
+mod ids;
 mod isolation;
 mod label;
 mod lifecycle;
+mod limits;
 mod mount;
+mod mounting;
+mod namespace;
+mod paths;
+mod privilege;
 mod process;
 mod root;
 mod rootless;
 mod scheduling;
+mod sharing;
+mod stdio;
 mod sysctl;
+mod terminal;
 
 use crate::harness::Case;
 
@@ -23,13 +36,26 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         process::CASES,
         bad_input::CASES,
-        sysctl::CASES,
-        scheduling::CASES,
+        attack::CASES,
+        cgroup::CASES,
         clock::CASES,
+        device::CASES,
+        hook::CASES,
+        ids::CASES,
         label::CASES,
-        rootless::CASES,
+        limits::CASES,
         mount::CASES,
+        mounting::CASES,
+        namespace::CASES,
+        paths::CASES,
+        privilege::CASES,
         root::CASES,
+        rootless::CASES,
+        scheduling::CASES,
+        sharing::CASES,
+        stdio::CASES,
+        sysctl::CASES,
+        terminal::CASES,
     ];
     nouns.concat()
 }

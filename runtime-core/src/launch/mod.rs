@@ -116,7 +116,7 @@ impl<'a> Launch<'a> {
         loop {
             let Some(message) = self.receive()? else { return Err(self.death()) };
             match message.kind {
-                message::READY => return Ok(()),
+                message::READY => return self.check_joined_maps(),
                 message::FAILED => return Err(report::failure(self.plan, Report::of(&self.block.block()))),
                 _ => self.serve(message)?,
             }
@@ -144,6 +144,11 @@ impl<'a> Launch<'a> {
             self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
         self.released = true;
         Ok((pidfd, self.console.take().and_then(Master::kept)))
+    }
+
+    /// Mappings given with a joined user namespace must be that namespace's.
+    fn check_joined_maps(&self) -> Result<()> {
+        self.plan.namespaces.joined_maps.as_ref().map_or(Ok(()), |maps| idmap::verify(self.process.pid, maps))
     }
 
     fn serve(&mut self, message: Message) -> Result<()> {

@@ -6,6 +6,7 @@
 //! [`launch::bind`](crate::launch). After it, only the kernel may refuse.
 
 mod affinity;
+mod annotation;
 mod caps;
 mod cgroup;
 mod cgroupfs;
@@ -33,6 +34,9 @@ mod tty;
 mod unsupported;
 mod uts;
 pub(crate) mod wire;
+
+#[cfg(fuzzing)]
+pub use wire::check;
 
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
@@ -316,6 +320,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
     affinity::check(cx);
+    annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
     let plan = Plan {
         cgroup: cgroup::plan(cx, &namespaces),

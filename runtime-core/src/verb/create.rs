@@ -150,7 +150,14 @@ fn make(
 /// The cgroup, as far as the caller has the right to one. The record then tells what there is.
 fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
     if !planned.forgiving {
-        return Cgroup::create(&planned.placement, &planned.writes, &planned.devices).map(Some);
+        let cgroup = Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?;
+        return match planned.owner.map(|owner| cgroup.delegate(owner)) {
+            Some(Err(error)) => {
+                cgroup.undo(&planned.placement);
+                Err(error)
+            }
+            _ => Ok(Some(cgroup)),
+        };
     }
     let cgroup = Cgroup::create_forgiving(&planned.placement, &planned.writes, &planned.devices)?;
     record.cgroup = cgroup.placement(&planned.placement);
@@ -276,6 +283,7 @@ fn record(
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
+        resources: None,
         config,
     })
 }
