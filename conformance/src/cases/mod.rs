@@ -6,7 +6,6 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
-mod filesystem;
 mod hook;
 mod ids;
 mod isolation;
@@ -14,6 +13,7 @@ mod label;
 mod lifecycle;
 mod limits;
 mod mount;
+mod mounting;
 mod namespace;
 mod net_device;
 mod paths;
@@ -42,12 +42,12 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
-        filesystem::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
         net_device::CASES,
         paths::CASES,
