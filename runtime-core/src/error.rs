@@ -102,6 +102,12 @@ impl Error {
         self
     }
 
+    /// As [`Error::at`], where no pointer is known yet.
+    pub(crate) fn or_at(mut self, pointer: impl Into<String>) -> Self {
+        self.0.pointer.get_or_insert_with(|| pointer.into());
+        self
+    }
+
     /// Adds the step of the launch that failed.
     pub fn in_step(mut self, step: impl Into<String>) -> Self {
         self.0.step = Some(step.into());

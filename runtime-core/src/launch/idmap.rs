@@ -19,7 +19,9 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
         let path = format!("/proc/{pid}/{file}");
         match fs::write(&path, text(lines)) {
             // An unprivileged caller may only map himself; the set-uid helpers know what else is his.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => by_helper(helper, pid, lines)?,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                by_helper(helper, pid, lines).map_err(|error| error.at(pointer(file)))?
+            }
             result => result.map_err(|error| failed(pointer(file), &path, error))?,
         }
     }
@@ -61,6 +63,8 @@ fn by_helper(helper: &str, pid: i32, lines: &[IdMapping]) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
+    // It begins with its own name.
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(ErrorKind::Init, format!("{helper}: {said}")).with_hint("see /etc/subuid and /etc/subgid"))
+    let said = if said.is_empty() { format!("{helper}: {}", output.status) } else { said };
+    Err(Error::new(ErrorKind::Init, said).with_hint("see /etc/subuid and /etc/subgid"))
 }

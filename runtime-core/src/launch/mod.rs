@@ -3,16 +3,18 @@
 mod bind;
 mod channel;
 mod console;
+pub(crate) mod hook;
 mod idmap;
 mod report;
 mod seal;
+mod shared;
 mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::Master;
 use runtime_stage::io::message;
-use runtime_stage::sys::{clone, word};
+use runtime_stage::sys::{NOTE_ROOM, clone, word};
 
 use self::bind::Table;
 use self::channel::{Channel, Message};
@@ -44,6 +46,7 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    scene: Option<hook::Scene<'a>>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -60,9 +63,10 @@ impl<'a> Launch<'a> {
         let (channel, theirs) =
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let mut table = Table::open(plan, cgroup.as_deref(), 3 + descriptors.preserved.len() as i32)?;
+        let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
-        let extra = extra(&mut table, descriptors, &tasks)?;
+        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket)?;
         let mut keep = table.numbers().to_vec();
@@ -71,10 +75,15 @@ impl<'a> Launch<'a> {
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
         let process = spawn(runtime, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, released: false };
+        let mut launch = Self { plan, channel, block, process, start_time: 0, console, scene: None, released: false };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
+    }
+
+    /// Where the host's hooks run.
+    pub(crate) fn with_hooks_in(&mut self, scene: hook::Scene<'a>) {
+        self.scene = Some(scene);
     }
 
     /// Host pid of the process, and when it started, in clock ticks since boot.
@@ -144,6 +153,10 @@ impl<'a> Launch<'a> {
                 }
                 self.go(None)
             }
+            (message::HOST_HOOKS, _) => {
+                self.run_host_hooks()?;
+                self.go(None)
+            }
             (message::CONSOLE, Some(master)) => match &mut self.console {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
@@ -159,6 +172,17 @@ impl<'a> Launch<'a> {
                 Err(Error::new(ErrorKind::Init, format!("the stage sent message {kind}, which means nothing")))
             }
         }
+    }
+
+    /// prestart, then createRuntime: everything is mounted, and the root is not entered yet.
+    fn run_host_hooks(&self) -> Result<()> {
+        let Some(scene) = self.scene else { return Ok(()) };
+        for (kind, index, hook) in &self.plan.hooks.host {
+            let (before, after) = self.plan.hooks.state_around_pid(*kind);
+            let state = format!("{before}{}{after}", self.process.pid);
+            hook::run(*kind, *index, hook, &state, scene)?;
+        }
+        Ok(())
     }
 
     /// The stage carries on in a child, its own first process reaped.
@@ -250,7 +274,9 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
     let numbers = table.numbers();
     let plan_at = (word::SLOTS + 4 * numbers.len()).next_multiple_of(8);
     let scratch_at = (plan_at + plan.bytes.len()).next_multiple_of(8);
-    let mut bytes = vec![0; scratch_at + plan.pointers * 8];
+    let note_at = scratch_at + plan.pointers * 8;
+    let room = if plan.hooks { NOTE_ROOM } else { 0 };
+    let mut bytes = vec![0; note_at + room];
     let mut put = |at: usize, value: usize| bytes[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
     put(word::SOCKET, numbers[socket as usize] as usize);
     put(word::SLOT_COUNT, numbers.len());
@@ -258,6 +284,7 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
     put(word::PLAN_LENGTH, plan.bytes.len());
     put(word::SCRATCH, scratch_at);
     put(word::SCRATCH_LENGTH, plan.pointers * 8);
+    put(word::NOTE, if plan.hooks { note_at } else { 0 });
     for (slot, number) in numbers.iter().enumerate() {
         put(word::SLOTS + 4 * slot, *number as usize);
     }

@@ -94,7 +94,7 @@ pub(super) fn plan(
         );
         nodes.push(node);
     }
-    if namespaces.is_private(Kind::User) || !cx.facts.privileged() {
+    if namespaces.is_private(Kind::User) || !cx.facts.makes_devices() {
         for node in nodes.iter_mut().filter(|node| node.mode & 0o170_000 != FIFO) {
             node.source = DeviceSource::Bind(cx.host(format!("/{}", node.path.0), false));
         }

@@ -48,11 +48,12 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
-    Some(IdMaps {
-        deny_setgroups: !cx.facts.privileged() && gid.len() == 1 && gid.iter().all(|m| m.size == 1),
-        uid,
-        gid,
-    })
+    Some(IdMaps { deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid), uid, gid })
+}
+
+/// True if only the caller himself is mapped, which takes no rights but this one: that groups stay as they are.
+fn is_own(lines: &[IdMapping], id: u32) -> bool {
+    matches!(lines, [line] if line.size == 1 && line.host_id == id)
 }
 
 fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
@@ -73,7 +74,7 @@ fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     }
 }
 
-fn covers(lines: &[IdMapping], id: u32) -> bool {
+pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
     lines
         .iter()
         .any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
@@ -85,7 +86,7 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         uid: user.uid.unwrap_or(0),
         gid: user.gid.unwrap_or(0),
         groups: user.additional_gids.unwrap_or_default(),
-        keep_groups: namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+        keep_groups: cx.facts.groups_are_fixed || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");
@@ -101,6 +102,9 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         };
         unmapped(&maps.uid, "setuid", plan.uid, "/process/user/uid");
         unmapped(&maps.gid, "setgid", plan.gid, "/process/user/gid");
+        for (index, group) in plan.groups.iter().enumerate().filter(|_| !plan.keep_groups) {
+            unmapped(&maps.gid, "setgroups", *group, &format!("/process/user/additionalGids/{index}"));
+        }
     }
     for (id, pointer) in [(plan.uid, "/process/user/uid"), (plan.gid, "/process/user/gid")] {
         if id == u32::MAX {

@@ -273,7 +273,7 @@ fn one(cx: &mut Context<'_>, namespaces: &Namespaces, index: usize, mount: &spec
     } else if options.remount {
         Some(step(MountKind::Remount, target, &options))
     } else {
-        filesystem(cx, &at, mount, target, options, fstype)
+        filesystem(cx, namespaces, &at, mount, target, options, fstype)
     };
     steps.extend(step);
 }
@@ -408,6 +408,7 @@ const PSEUDO: [&str; 9] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup
 
 fn filesystem(
     cx: &mut Context<'_>,
+    namespaces: &Namespaces,
     at: &str,
     mount: &spec::Mount,
     target: InRoot,
@@ -426,9 +427,12 @@ fn filesystem(
     }
     let has_mode = options.data.iter().any(|(name, _)| name == "mode");
     settings.extend(options.data.iter().cloned());
-    let source = mount.source.as_deref().unwrap_or_default();
-    cx.no_nul(&format!("{at}/source"), source);
-    let mut step = step(MountKind::filesystem(fstype, source, settings), target, &options);
+    let source = mount.source.clone().unwrap_or_default();
+    cx.no_nul(&format!("{at}/source"), &source);
+    mapped_ids(cx, namespaces, at, &options);
+    let or_bind = host_instead(cx, namespaces, &fstype);
+    let kind = MountKind::Filesystem { fstype: fstype.to_owned(), source, options: settings, or_bind };
+    let mut step = step(kind, target, &options);
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
     step.keep_mode = fstype == "tmpfs" && !has_mode;
     if (fstype == "tmpfs" || step.target.0 == "dev") && step.set & attr::RDONLY != 0 {
@@ -436,6 +440,34 @@ fn filesystem(
         step.readonly_late = true;
     }
     Some(step)
+}
+
+/// In a user namespace, procfs and sysfs can only be mounted by who owns the pid or network namespace they show.
+/// Where that is the caller's, what he sees already shows the same. Never for a namespace of the container's own:
+/// it would get the view of another.
+fn host_instead(cx: &mut Context<'_>, namespaces: &Namespaces, fstype: &str) -> Option<Source> {
+    let (kind, path) = match fstype {
+        "proc" => (Kind::Pid, "/proc"),
+        "sysfs" => (Kind::Network, "/sys"),
+        _ => return None,
+    };
+    (inside(cx, namespaces) && !namespaces.is_private(kind)).then(|| cx.host(path.to_owned(), true))
+}
+
+/// `uid=` and `gid=` are ids of the container: the kernel refuses those that are not mapped, without saying which.
+fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: &Options) {
+    let Some(maps) = &namespaces.maps else { return };
+    for (name, value) in &options.data {
+        let lines = match name.as_str() {
+            "uid" => &maps.uid,
+            "gid" => &maps.gid,
+            _ => continue,
+        };
+        if value.parse().is_ok_and(|id| !super::ids::covers(lines, id)) {
+            let message = format!("cannot specify {name}={value} mount option for rootless container: not mapped");
+            cx.problem(format!("{at}/options"), message);
+        }
+    }
 }
 
 /// `type: cgroup`: cgroup2 where that is what the host has, else a tmpfs with one entry per v1 hierarchy.
@@ -448,7 +480,13 @@ fn cgroup(
     steps: &mut Vec<MountStep>,
 ) {
     if cx.facts.cgroup.mode == Mode::V2 {
-        let kind = MountKind::filesystem("cgroup2", mount.source.as_deref().unwrap_or_default(), Vec::new());
+        let kind = MountKind::Filesystem {
+            fstype: "cgroup2".to_owned(),
+            source: mount.source.clone().unwrap_or_default(),
+            options: Vec::new(),
+            // In a user namespace the kernel only mounts what a cgroup namespace of that user shows.
+            or_bind: (inside(cx, namespaces) && !namespaces.is_private(Kind::Cgroup)).then(|| own_cgroup(cx, 0)),
+        };
         steps.push(step(kind, target, options));
         return;
     }
@@ -458,18 +496,14 @@ fn cgroup(
     base.readonly_late = options.set & attr::RDONLY != 0;
     base.propagation.clear();
     steps.push(base);
-    for (index, hierarchy) in cx.facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
+    let facts = cx.facts;
+    for (index, hierarchy) in facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
         let below = InRoot(format!("{}/{}", target.0, hierarchy.name));
         let kind = if namespaces.is_private(Kind::Cgroup) {
             let options = hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect();
             MountKind::filesystem("cgroup", "cgroup", options)
         } else {
-            let slot = cx.slots.len();
-            cx.slots.push(SlotSource::CgroupClone { hierarchy: index });
-            MountKind::Bind {
-                source: Source::Slot(super::Slot(u16::try_from(slot).unwrap_or(u16::MAX))),
-                recursive: false,
-            }
+            MountKind::Bind { source: own_cgroup(cx, index), recursive: false }
         };
         steps.push(step(kind, below, options));
         for controller in hierarchy.controllers.iter().filter(|c| **c != hierarchy.name && !c.starts_with("name=")) {
@@ -477,6 +511,26 @@ fn cgroup(
             steps.push(step(MountKind::Link(hierarchy.name.clone()), link, &Options::default()));
         }
     }
+}
+
+/// True if the container's mounts are made in a user namespace.
+fn inside(cx: &Context<'_>, namespaces: &Namespaces) -> bool {
+    namespaces.is_private(Kind::User) || cx.facts.user_namespace
+}
+
+/// The container's cgroup directory in one hierarchy, as the source of a bind.
+fn own_cgroup(cx: &mut Context<'_>, index: usize) -> Source {
+    let facts = cx.facts;
+    let hierarchy = facts.cgroup.hierarchies.get(index);
+    let own = hierarchy.and_then(|h| Some(format!("{}{}", h.mount, h.own.as_deref()?.trim_end_matches('/'))));
+    let own = own.unwrap_or_default();
+    if facts.owns_mounts {
+        return Source::Slot(cx.slot(SlotSource::CgroupClone { hierarchy: index, own }));
+    }
+    let path = cx.spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    let placed = crate::cgroup::place(&facts.cgroup, path, &cx.request.id).ok();
+    let place = placed.and_then(|placement| placement.dirs.get(index).map(crate::cgroup::Place::absolute));
+    Source::Cgroup { place: index, path: place.unwrap_or_default(), own }
 }
 
 /// "cpu" is a flag; "name=systemd" is a hierarchy without controllers.

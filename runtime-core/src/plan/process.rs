@@ -1,5 +1,7 @@
 //! `process`: arguments, environment, directory, and where the program may be.
 
+use std::collections::BTreeSet;
+
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
@@ -85,22 +87,22 @@ fn environment(cx: &mut Context<'_>, list: &[String]) -> (Vec<String>, bool) {
         match entry.split_once('=') {
             None => cx.problem(pointer, "invalid environment variable: missing '='"),
             Some(("", _)) => cx.problem(pointer, "invalid environment variable: name cannot be empty"),
-            Some((name, _)) => put(&mut env, name, entry.clone()),
+            Some(_) => env.push(entry.clone()),
         }
     }
     if cx.request.listen_fds > 0 {
-        put(&mut env, "LISTEN_FDS", format!("LISTEN_FDS={}", cx.request.listen_fds));
-        put(&mut env, "LISTEN_PID", "LISTEN_PID=1".to_owned());
+        env.push(format!("LISTEN_FDS={}", cx.request.listen_fds));
+        env.push("LISTEN_PID=1".to_owned());
     }
+    // Read backwards, the first of a name is the one that stays.
+    let mut known = BTreeSet::new();
+    let stays: Vec<bool> = env.iter().rev().map(|entry| known.insert(entry.split('=').next())).collect();
+    drop(known);
+    let mut stays = stays.into_iter().rev();
     // An empty HOME counts as none.
-    env.retain(|entry| entry != "HOME=");
+    env.retain(|entry| stays.next() == Some(true) && entry != "HOME=");
     let home = !env.iter().any(|entry| entry.starts_with("HOME="));
     (env, home)
-}
-
-fn put(env: &mut Vec<String>, name: &str, entry: String) {
-    env.retain(|old| old.split_once('=').is_none_or(|(known, _)| known != name));
-    env.push(entry);
 }
 
 /// `program` in each absolute directory of PATH. No PATH: nowhere, as runc has it.

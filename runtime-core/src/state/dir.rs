@@ -1,5 +1,7 @@
 //! `<root>/<id>`: the directory of one container.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub(crate) const FIFO: &str = "exec.fifo";
 pub(crate) const GATE: &str = "gate";
 /// The fifo in which the stage tells `start` why execve failed.
 pub(crate) const STATUS: &str = "status.fifo";
+/// Names the hook that runs, so that a delete finds it: pid, start time, and whether its runner holds the lock.
+const HOOK: &str = "hook";
 /// The others may pass through, to the fifo, but not look: the container's root may be any user of the host.
 const MODE: Mode = Mode::from_bits_truncate(0o711);
 /// Tries of create at winning against deletes of the same id.
@@ -143,6 +147,29 @@ impl Dir {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
     }
 
+    /// Notes a hook that has begun. Only an aid: a full disk must not stop the hook.
+    pub(crate) fn note_hook(&self, pid: i32, start: u64, unlocked: bool) {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(fd) = openat(&self.fd, HOOK, flags, Mode::from_bits_truncate(0o600)) {
+            let _ = File::from(fd).write_all(format!("{pid} {start} {unlocked}").as_bytes());
+        }
+    }
+
+    /// Takes the note away.
+    pub(crate) fn forget_hook(&self) {
+        let _ = unlinkat(&self.fd, HOOK, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// The hook noted: pid, start time, and whether it runs without the lock.
+    pub(crate) fn noted_hook(&self) -> Option<(i32, u64, bool)> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut text = String::new();
+        let file = File::from(openat(&self.fd, HOOK, flags, Mode::empty()).ok()?);
+        file.take(64).read_to_string(&mut text).ok()?;
+        let mut words = text.split(' ');
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    }
+
     /// Removes the directory with all that is in it, the lock held. Repeating is harmless: what stands in the way
     /// is found before the record goes, which tells the next delete whose directory this is.
     pub(crate) fn remove(&self) -> Result<()> {
@@ -170,7 +197,7 @@ impl Dir {
 
     /// Removes what create and start put there beside the record.
     fn remove_gates(&self) -> Result<()> {
-        [FIFO, GATE, STATUS, json::TEMPORARY].into_iter().try_for_each(|name| self.remove_file(name))
+        [FIFO, GATE, STATUS, HOOK, json::TEMPORARY].into_iter().try_for_each(|name| self.remove_file(name))
     }
 
     /// Removes the record, then the directory. False: something else is in it.

@@ -60,6 +60,9 @@ pub struct Record {
     pub inline_gate: bool,
     /// The config's annotations.
     pub annotations: Map<String>,
+    /// The poststart and poststop hooks of the config: those that later verbs run.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub hooks: crate::spec::Hooks,
     /// `config.json` as it was at create; what becomes of the file later does not matter.
     pub config: Box<RawValue>,
 }
@@ -117,6 +120,9 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         init_process_start: member(&tree, "init_process_start"),
         cgroup: member(&tree, "cgroup"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
+        bundle: member(&tree, "bundle"),
+        annotations: member(&tree, "annotations"),
+        hooks: member(&tree, "hooks"),
         ..Record::default()
     }
 }

@@ -44,11 +44,11 @@ impl Root {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             done => return done,
         }
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|e| Error::io("make the state directory", format!("mkdir({path:?}, 0700)"), e))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
+            let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+            let error = Error::io("make the state directory", format!("mkdir({path:?}, 0700)"), e);
+            if denied { error.with_hint("set XDG_RUNTIME_DIR, or give a directory with --root") } else { error }
+        })?;
         Self::open(path)
     }
 

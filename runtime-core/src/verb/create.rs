@@ -12,10 +12,12 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::value::RawValue;
 
+use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
+use crate::launch::hook::Scene;
 use crate::launch::{Descriptors, Launch, Master};
-use crate::plan::{Kind, Plan, Receiver, Request, plan};
+use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -43,7 +45,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
     let bundle = absolute(request.bundle)?;
     let (spec, text) = config(&bundle, request.config)?;
-    let plan = planned(&spec, request, &bundle)?;
+    let plan = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -52,16 +54,21 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Keep => Some(Master::Keep(None)),
         Console::Socket(path) => Some(Master::socket(path)?),
     };
-    let dir = Dir::create(&runtime.options.root, request.id)?;
+    let mut dir = Dir::create(&runtime.options.root, request.id)?;
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
-        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
+        Ok((pidfd, master)) => {
+            let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
+            if inline { started(&mut dir, container) } else { Ok(container) }
+        }
         Err(error) => {
             if let Err(left) = undo(&dir, &record, cgroup) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
+            dir.unlock();
+            hook::poststop(&record, runtime.options.log.as_ref(), false);
             Err(error)
         }
     }
@@ -80,6 +87,17 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
     dir.remove()
 }
 
+/// The program of a `run` is on its way: its poststart hooks, which may ask for the container.
+fn started(dir: &mut Dir, container: Container) -> Result<Container> {
+    dir.unlock();
+    if let Err(error) = hook::poststart(&container, Some(dir)) {
+        let _ = container.wait();
+        container.delete(true)?;
+        return Err(error);
+    }
+    Ok(container)
+}
+
 /// Everything that leaves traces, in the order in which a killed runtime can be cleaned up after.
 fn make(
     runtime: &Runtime,
@@ -94,7 +112,7 @@ fn make(
     dir.write(record)?;
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     if let Some(planned) = &plan.cgroup {
-        *cgroup = Some(Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?);
+        *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
     let stdio = match request.stdio {
         Stdio::Inherit => None,
@@ -102,6 +120,8 @@ fn make(
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    let bundle = &plan.hooks.bundle;
+    launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {
@@ -125,6 +145,20 @@ fn make(
         launch.let_go()?;
     }
     launch.commit()
+}
+
+/// The cgroup, as far as the caller has the right to one. The record then tells what there is.
+fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
+    if !planned.forgiving {
+        return Cgroup::create(&planned.placement, &planned.writes, &planned.devices).map(Some);
+    }
+    let cgroup = Cgroup::create_forgiving(&planned.placement, &planned.writes, &planned.devices)?;
+    record.cgroup = cgroup.placement(&planned.placement);
+    if record.cgroup.is_none() && !plan.namespaces.is_private(Kind::Pid) {
+        let message = "the container has neither a cgroup nor a pid namespace: processes it leaves cannot be killed";
+        runtime.log(Level::Warning, message);
+    }
+    Ok(record.cgroup.is_some().then_some(cgroup))
 }
 
 fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
@@ -190,9 +224,10 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 }
 
 /// Facts and plan; every problem of the config at once.
-fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
+fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
-    let facts = HostFacts::probe(!path.starts_with('/'))?;
+    let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),
         bundle: bundle.to_string_lossy().into_owned(),
@@ -206,6 +241,7 @@ fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
 }
@@ -233,9 +269,10 @@ fn record(
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
-        rootless: false,
+        rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
+        hooks: hook::kept(spec.hooks.as_ref()),
         config,
     })
 }

@@ -9,8 +9,11 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use runtime_stage::io::RECORD;
 
+use super::hook;
 use crate::launch::Report;
+use crate::plan::Hook;
 use crate::state::{Dir, FIFO, STATUS, Status};
 use crate::{Container, Error, ErrorKind, Result};
 
@@ -37,8 +40,9 @@ pub(crate) fn start(container: &Container) -> Result<()> {
             Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno.into())),
         }
     }
-    drop(dir);
-    listen(container, File::from(status))
+    dir.unlock();
+    listen(container, File::from(status))?;
+    hook::poststart(container, Some(&dir))
 }
 
 /// Words of runc's; callers match on them.
@@ -61,16 +65,14 @@ fn listen(container: &Container, mut status: File) -> Result<()> {
             Err(errno) => return Err(Error::system("cannot see how the container started", "poll()", errno as i32)),
         }
     }
-    let mut bytes = [0; 20];
-    match status.read(&mut bytes) {
-        Ok(20) => {}
-        _ => return Ok(()),
+    let mut bytes = [0; RECORD];
+    let length = status.read(&mut bytes).unwrap_or(0);
+    let Some(report) = Report::parse(&bytes[..length]) else { return Ok(()) };
+    let spec = crate::spec::parse(container.record.config.get().as_bytes()).unwrap_or_default();
+    if let Some((kind, index)) = report.hook() {
+        let hooks = spec.hooks.unwrap_or_default();
+        return Err(report.hook_error(kind, &kind.of(&hooks).get(index).map(Hook::new).unwrap_or_default()));
     }
-    let Some(report) = Report::parse(&bytes) else { return Ok(()) };
-    let config = container.record.config.get();
-    let program = crate::spec::parse(config.as_bytes())
-        .ok()
-        .and_then(|spec| spec.process?.args?.into_iter().next())
-        .unwrap_or_default();
+    let program = spec.process.and_then(|process| process.args?.into_iter().next()).unwrap_or_default();
     Err(report.exec_error(&program))
 }

@@ -253,17 +253,22 @@ pub fn reset_signals(io: &Io) {
 /// Becomes the program. Only comes back if it could not.
 pub fn exec(plan: &Plan<'_>, io: &Io, program: Z<'_>, home: &Home) -> Fail {
     io.enter(Step::Exec, 0);
-    let reserve = plan.header.flags & flag::HOME != 0;
     let args = vector(plan, io, plan.header.args, 0, None);
-    let env = vector(plan, io, plan.header.env, plan.header.args.count as usize + 1, reserve.then_some(home));
+    let env = environment(plan, io, plan.header.args.count as usize + 1, home);
     match (args, env) {
         (Ok(args), Ok(env)) => sys::execve(program, args, env),
         (Err(fail), _) | (_, Err(fail)) => fail,
     }
 }
 
+/// Pointers to the program's environment, `skip` pointers into the scratch room.
+pub(crate) fn environment(plan: &Plan<'_>, io: &Io, skip: usize, home: &Home) -> Result<&'static [*const u8]> {
+    let reserve = plan.header.flags & flag::HOME != 0;
+    vector(plan, io, plan.header.env, skip, reserve.then_some(home))
+}
+
 /// Pointers to texts, NULL at the end; `last` stands in for the last text.
-fn vector(
+pub(crate) fn vector(
     plan: &Plan<'_>,
     io: &Io,
     texts: List<Text>,

@@ -5,7 +5,10 @@ use crate::io::{Block, Io, message};
 use crate::process::Home;
 use crate::sys::{self, errno};
 use crate::wire::{NO_SLOT, Plan, Z, flag};
-use crate::{caps, cgroup, device, ids, lo, mask, mount, namespace, process, rlimit, root, seccomp, session, tty, uts};
+use crate::{
+    caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root,
+};
+use crate::{seccomp, session, sysctl, tty, uts};
 
 /// Exit code of a stage that failed after it could say why.
 pub const EXIT_FAILED: i32 = 125;
@@ -37,13 +40,17 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     namespace::join(plan, io)?;
     ids::become_root(plan, io)?;
     namespace::unshare(plan, io)?;
+    namespace::offset_clocks(plan, io)?;
     namespace::fork_into_pid(plan, io)?;
     session::new(plan, io)?;
     lo::up(plan, io)?;
+    netdev::move_in(plan, io)?;
 
     let tree = filesystem(plan, io)?;
 
     uts::set(plan, io)?;
+    label::on_exec(plan, io)?;
+    sysctl::all(plan, io)?;
     mask::all(plan, io, tree)?;
     ids::own_stdio(plan, io)?;
     let again = process::make_directory(plan, io, tree)?;
@@ -51,6 +58,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     home.look_up(plan, io, tree);
     sys::umask(plan.header.umask);
 
+    priority::all(plan, io)?;
     rlimit::all(plan, io)?;
     caps::no_new_privileges(plan, io)?;
     seccomp::early(plan, io)?;
@@ -64,6 +72,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
+    hook::start_container(plan, io, &home)?;
     process::reset_signals(io);
     Ok(process::exec(plan, io, program, &home))
 }
@@ -97,6 +106,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;
     }
+    hook::create_container(plan, io)?;
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;

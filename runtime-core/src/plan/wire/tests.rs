@@ -3,8 +3,8 @@
 use super::check::{compare, reads, survives_with};
 use super::*;
 use crate::plan::{
-    CapabilitySets, DeviceNode, IdMaps, InRoot, Join, Keyring, Limit, LinkNode, Masks, Namespaces, Origins, Program,
-    Propagation, RootPlan, Slot, Terminal, UserIds,
+    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, MemoryPolicy,
+    Namespaces, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
 };
 
 /// xorshift64*: enough to vary tests.
@@ -55,7 +55,37 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
+        match self.below(3) {
+            0 => Source::Slot(self.slot()),
+            1 => Source::Path(self.text()),
+            _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
+        }
+    }
+
+    /// What a cgroup is no source for.
+    fn host(&mut self) -> Source {
         if self.coin() { Source::Slot(self.slot()) } else { Source::Path(self.text()) }
+    }
+
+    fn hook(&mut self) -> Hook {
+        Hook {
+            path: self.text(),
+            args: self.list(Self::text),
+            env: self.list(Self::text),
+            timeout: self.maybe(Self::small),
+        }
+    }
+
+    fn scheduler(&mut self) -> Scheduler {
+        Scheduler {
+            policy: self.small(),
+            flags: self.number(),
+            nice: self.small() as i32,
+            priority: self.small(),
+            runtime: self.number(),
+            deadline: self.number(),
+            period: self.number(),
+        }
     }
 
     fn kind(&mut self) -> Kind {
@@ -96,7 +126,7 @@ impl Random {
     fn device(&mut self) -> DeviceNode {
         DeviceNode {
             path: InRoot(self.text()),
-            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.source()) },
+            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.host()) },
             mode: self.small(),
             major: self.small(),
             minor: self.small(),
@@ -127,10 +157,12 @@ impl Random {
                 maps: self.maybe(|_| IdMaps::default()),
                 loopback: self.coin(),
             },
+            time_offsets: self.maybe(Self::text),
+            proc: self.maybe(Self::slot),
             keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
             root: RootPlan {
                 path: self.text(),
-                source: self.source(),
+                source: self.host(),
                 while_preparing: self.propagation(),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
@@ -142,10 +174,20 @@ impl Random {
             terminal: self.maybe(|r| Terminal { rows: r.number() as u16, columns: r.number() as u16 }),
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
+            sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
+            labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
-                null: self.maybe(Self::source),
+                null: self.maybe(Self::host),
+            },
+            hooks: Hooks {
+                host: self.list(|r| (HookKind::ALL[r.below(2) as usize], 0, r.hook())),
+                create_container: self.list(Self::hook),
+                start_container: self.list(Self::hook),
+                bundle: self.text(),
+                id: self.text(),
+                annotations: self.list(|r| (r.text(), r.text())).into_iter().collect(),
             },
             program: Program {
                 args: self.list(Self::text),
@@ -171,6 +213,10 @@ impl Random {
                 ambient: r.number(),
             }),
             no_new_privileges: self.coin(),
+            personality: self.maybe(Self::small),
+            memory_policy: self.maybe(|r| MemoryPolicy { mode: r.small(), nodes: r.list(Self::number) }),
+            scheduler: self.maybe(Self::scheduler),
+            io_priority: self.maybe(Self::small),
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
             oom_score_adj: None,
             seccomp: self.maybe(Self::filter),
@@ -186,6 +232,7 @@ impl Random {
             tasks: self.list(Self::small),
             gate: self.maybe(Self::small),
             status: self.maybe(Self::small),
+            cgroups: self.list(Self::coin),
         }
     }
 }
