@@ -1,4 +1,4 @@
-//! `create` is killed at every system call, its own and the stage's: `delete --force` cleans up, and the id is free.
+//! Every system call of `create` and `run` fails once, the command's and the stage's: an error, nothing left behind.
 //!
 //! A sample of the points; all of them with `POINTS=all`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -16,9 +16,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     common::main(
         &[
-            ("create_of_the_default_config", |scratch| killed(&mut site::default(scratch))),
-            ("create_in_a_user_namespace", |scratch| killed(&mut site::user_namespace(scratch))),
-            ("create_in_a_joined_pid_namespace", |scratch| killed(&mut site::joined(scratch))),
+            ("create_of_the_default_config", |scratch| failing("create", &mut site::default(scratch))),
+            ("run_of_the_default_config", |scratch| failing("run", &mut site::default(scratch))),
+            ("create_in_a_user_namespace", |scratch| failing("create", &mut site::user_namespace(scratch))),
+            ("create_in_a_joined_pid_namespace", |scratch| failing("create", &mut site::joined(scratch))),
         ],
         &[],
     )
@@ -29,32 +30,74 @@ fn main() -> ExitCode {
     common::main(&[], &[])
 }
 
+/// What a call may say on a bad day; each point gets the next one.
 #[cfg(target_arch = "x86_64")]
-fn killed(site: &mut site::Site) {
-    use trace::Action;
-    let calls = site.count("create");
-    // The command at its own calls; then whatever it started, and again the command, at the calls of those.
+const ERRNOS: [i32; 6] = {
+    use nix::libc::*;
+    [ENOMEM, EPERM, EIO, ENOSPC, EMFILE, EINTR]
+};
+
+/// The command's memory: an allocation that fails ends a Rust program with SIGABRT, by design of the language. (The
+/// stage has none.)
+#[cfg(target_arch = "x86_64")]
+fn is_memory(call: u64) -> bool {
+    use nix::libc::*;
+    [SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap].contains(&(call as i64))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn failing(verb: &str, site: &mut site::Site) {
+    use trace::{Action, Point};
+    let calls = site.count(verb);
     let mut points = Vec::new();
     for (process, calls) in calls.iter().enumerate() {
-        let victims = if process == 0 { vec![0] } else { vec![process, 0] };
-        for victim in victims {
-            points.extend((0..calls.len()).map(|call| (trace::Point { process, call }, Action::Kill(victim))));
+        for (call, number) in calls.iter().enumerate().filter(|(_, number)| process > 0 || !is_memory(**number)) {
+            let errno = ERRNOS[(call + *number as usize) % ERRNOS.len()];
+            points.push((Point { process, call }, Action::Fail(errno)));
         }
     }
     let mut failures = Vec::new();
-    let mut tried = 0;
-    for (point, action) in site::sample(&points, 60) {
-        let outcome = site.traced("create", point, action);
-        tried += usize::from(outcome.hit.is_some());
-        let problem = site.delete_and_look().or_else(|| site.use_again());
+    let (mut tried, mut survived, mut forced) = (0, 0, Vec::new());
+    let mut harmless = std::collections::BTreeMap::new();
+    for (point, action) in site::sample(&points, 80) {
+        let outcome = site.traced(verb, point, action);
+        let Some(hit) = outcome.hit else { continue };
+        tried += 1;
+        if outcome.code == 0 {
+            survived += 1;
+            *harmless.entry((point.process, trace::name(hit))).or_insert(0) += 1;
+        }
+        let left = if outcome.code == 0 && verb == "create" { None } else { site.left() };
+        let what = format!("{point:?} {} {action:?}", trace::name(hit));
+        if left.is_some() {
+            forced.push(format!("{what}: {} after {:?}", left.as_deref().unwrap_or_default(), outcome.stderr.trim()));
+        }
+        let problem = judge(&outcome).or_else(|| site.delete_and_look()).or_else(|| site.use_again());
         if let Some(problem) = problem {
-            let call = outcome.hit.map(trace::name);
-            failures.push(format!("{point:?} {action:?} {call:?}: {problem}"));
+            failures.push(format!("{what}: {problem}"));
             site.start_over();
         }
     }
     let counts: Vec<usize> = calls.iter().map(Vec::len).collect();
-    println!("calls by process: {counts:?}; killed at {tried} of {} points", points.len());
+    println!(
+        "calls by process: {counts:?}; failed at {tried} of {} points, {survived} of them without harm",
+        points.len()
+    );
+    println!("without harm, by process and call: {harmless:?}");
+    forced.iter().for_each(|what| println!("needs delete --force: {what}"));
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
     assert!(tried > 20, "{tried}");
+}
+
+/// What is wrong with how the command ended.
+#[cfg(target_arch = "x86_64")]
+fn judge(outcome: &trace::Outcome) -> Option<String> {
+    let said = outcome.stderr.trim();
+    match outcome.code {
+        _ if outcome.hung => Some(format!("hangs: {said:?}")),
+        0 => None,
+        1 if said.is_empty() => Some("exit 1 without a word".to_owned()),
+        1 => None,
+        code => Some(format!("exit {code}: {said:?}")),
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -70,6 +70,8 @@ pub fn trace(command: &[&str], point: Point, action: Action, scratch: &Path) -> 
 struct Tracer {
     point: Point,
     action: Action,
+    /// The program that is the command at first.
+    shell: PathBuf,
     root: Child,
     /// Process by pid.
     known: BTreeMap<i32, usize>,
@@ -87,7 +89,8 @@ struct Tracer {
 impl Tracer {
     fn start(command: &[&str], point: Point, action: Action, stderr: &Path) -> Self {
         // It waits for a line until it is traced.
-        let mut root = Command::new("sh")
+        let shell = fs::canonicalize("/bin/sh").unwrap();
+        let mut root = Command::new(&shell)
             .args(["-c", "read go; exec \"$@\"", "sh"])
             .args(command)
             .stdin(Stdio::piped())
@@ -116,6 +119,7 @@ impl Tracer {
         Self {
             point,
             action,
+            shell,
             root,
             known,
             pids: vec![pid],
@@ -154,7 +158,9 @@ impl Tracer {
     fn event(&mut self, pid: Pid, event: i32) {
         let process = self.process(pid);
         if event == nix::libc::PTRACE_EVENT_EXEC {
-            self.programs[process] += 1;
+            // The shell's own may still be seen.
+            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            self.programs[process] += u32::from(process > 0 || program.as_os_str() != self.shell.as_os_str());
             // The stage has become the container's program: what it does is not ours.
             if process > 0 && self.programs[process] > 1 {
                 let _ = ptrace::detach(pid, None);
