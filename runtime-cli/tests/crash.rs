@@ -33,12 +33,16 @@ fn main() -> ExitCode {
 fn killed(site: &mut site::Site) {
     use trace::Action;
     let calls = site.count("create");
-    // The command at its own calls; then whatever it started, and again the command, at the calls of those.
+    // The command at its own calls, at once and when the rest waits for it; then whatever it started, and again the
+    // command, at the calls of those.
     let mut points = Vec::new();
     for (process, calls) in calls.iter().enumerate() {
-        let victims = if process == 0 { vec![0] } else { vec![process, 0] };
-        for victim in victims {
-            points.extend((0..calls.len()).map(|call| (trace::Point { process, call }, Action::Kill(victim))));
+        let actions = match process {
+            0 => [Action::Kill(0), Action::KillLate],
+            _ => [Action::Kill(process), Action::Kill(0)],
+        };
+        for action in actions {
+            points.extend((0..calls.len()).map(|call| (trace::Point { process, call }, action)));
         }
     }
     let mut failures = Vec::new();

@@ -37,12 +37,12 @@ const ERRNOS: [i32; 6] = {
     [ENOMEM, EPERM, EIO, ENOSPC, EMFILE, EINTR]
 };
 
-/// The command's memory: an allocation that fails ends a Rust program with SIGABRT, by design of the language. (The
-/// stage has none.)
+/// What the command cannot help: an allocation that fails ends a Rust program with SIGABRT, by design of the language,
+/// and the C library gives up at once when it cannot set up threads. (The stage has neither.)
 #[cfg(target_arch = "x86_64")]
-fn is_memory(call: u64) -> bool {
+fn is_beyond_us(call: u64) -> bool {
     use nix::libc::*;
-    [SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap].contains(&(call as i64))
+    [SYS_brk, SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_arch_prctl].contains(&(call as i64))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -51,7 +51,7 @@ fn failing(verb: &str, site: &mut site::Site) {
     let calls = site.count(verb);
     let mut points = Vec::new();
     for (process, calls) in calls.iter().enumerate() {
-        for (call, number) in calls.iter().enumerate().filter(|(_, number)| process > 0 || !is_memory(**number)) {
+        for (call, number) in calls.iter().enumerate().filter(|(_, number)| process > 0 || !is_beyond_us(**number)) {
             let errno = ERRNOS[(call + *number as usize) % ERRNOS.len()];
             points.push((Point { process, call }, Action::Fail(errno)));
         }
@@ -61,11 +61,18 @@ fn failing(verb: &str, site: &mut site::Site) {
     let mut harmless = std::collections::BTreeMap::new();
     for (point, action) in site::sample(&points, 80) {
         let outcome = site.traced(verb, point, action);
-        let Some(hit) = outcome.hit else { continue };
+        let Some(hit) = outcome.hit else {
+            // It took another way this time, and came to its end.
+            assert_eq!(site.delete_and_look(), None);
+            continue;
+        };
         tried += 1;
         if outcome.code == 0 {
             survived += 1;
             *harmless.entry((point.process, trace::name(hit))).or_insert(0) += 1;
+            if std::env::var_os("FAULT_VERBOSE").is_some() {
+                println!("survived: {point:?} {} {action:?}", trace::name(hit));
+            }
         }
         let left = if outcome.code == 0 && verb == "create" { None } else { site.left() };
         let what = format!("{point:?} {} {action:?}", trace::name(hit));

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -37,6 +37,8 @@ pub enum Action {
     Look,
     /// This process is killed, before the call is made.
     Kill(usize),
+    /// The same, but the others go on first until they wait for something.
+    KillLate,
     /// The call fails with this errno.
     Fail(i32),
 }
@@ -142,17 +144,38 @@ impl Tracer {
             match status {
                 WaitStatus::Exited(pid, code) if pid.as_raw() == root => break code,
                 WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == root => break 128 + signal as i32,
-                WaitStatus::PtraceSyscall(pid) => self.call(pid),
-                WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event),
-                // A signal on its way to it.
-                WaitStatus::Stopped(pid, signal) => resume(pid, Some(signal)),
-                _ => {}
+                status => self.stop(status),
             }
         };
         let _ = self.watchdog.send(());
         // The standard library may not wait for it any more.
         drop(self.root);
         Outcome { code, hung: self.barked.try_recv().is_ok(), calls: self.calls, hit: self.hit, stderr: String::new() }
+    }
+
+    fn stop(&mut self, status: WaitStatus) {
+        match status {
+            WaitStatus::PtraceSyscall(pid) => self.call(pid),
+            WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event),
+            // A signal on its way to it.
+            WaitStatus::Stopped(pid, signal) => resume(pid, Some(signal)),
+            _ => {}
+        }
+    }
+
+    /// Until nothing has happened for a while.
+    fn let_others_go_on(&mut self) {
+        const QUIET: Duration = Duration::from_millis(40);
+        let mut last = Instant::now();
+        while last.elapsed() < QUIET {
+            match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                Ok(status) => {
+                    self.stop(status);
+                    last = Instant::now();
+                }
+            }
+        }
     }
 
     fn event(&mut self, pid: Pid, event: i32) {
@@ -217,6 +240,10 @@ impl Tracer {
                 kill(victim, Signal::SIGKILL).unwrap();
                 crate::common::within(PATIENCE, || !crate::common::processes().contains(&victim.as_raw()));
                 let _ = ptrace::detach(pid, None);
+            }
+            Action::KillLate => {
+                self.let_others_go_on();
+                kill(pid, Signal::SIGKILL).unwrap();
             }
             Action::Fail(errno) => {
                 self.answer = Some((pid.as_raw(), -i64::from(errno)));
