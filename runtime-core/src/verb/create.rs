@@ -56,7 +56,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let mut dir = Dir::create(&runtime.options.root, request.id)?;
-    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
+    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
+        let _ = dir.remove();
+    })?;
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
