@@ -16,6 +16,7 @@ mod namespace;
 mod paths;
 mod privilege;
 mod process;
+mod resource;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         namespace::CASES,
         paths::CASES,
         privilege::CASES,
+        resource::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
