@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod hook;
 mod ids;
 mod isolation;
 mod label;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,

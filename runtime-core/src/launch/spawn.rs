@@ -138,6 +138,8 @@ pub(crate) struct Program<'a> {
     pub(crate) cwd: &'a CStr,
     /// Its 0, 1 and 2, numbered above them.
     pub(crate) streams: [BorrowedFd<'a>; 3],
+    /// Written with its line of `/proc/PID/stat` before it begins: also if we die now, it can be found.
+    pub(crate) note: Option<BorrowedFd<'a>>,
 }
 
 /// What the vfork child of [`program`] reads and writes in our memory while we wait.
@@ -209,6 +211,15 @@ unsafe extern "C" fn become_program(argument: *mut u8) -> ! {
 fn settle(program: &Program<'_>) -> Result<(), (&'static str, Fail)> {
     let named = |call: &'static str| move |fail: Fail| (call, fail);
     raw::setsid().map_err(named("setsid"))?;
+    if let Some(note) = program.note {
+        // Best effort, like the file itself.
+        let mut line = [0; 1024];
+        if let Ok(stat) = raw::openat(raw::AT_FDCWD, Z::new(b"/proc/self/stat\0"), 0, 0) {
+            let length = raw::read(stat, &mut line).unwrap_or(0);
+            let _ = raw::write(note.as_raw_fd(), line.get(..length).unwrap_or_default());
+            raw::close(stat);
+        }
+    }
     for (to, from) in program.streams.iter().enumerate() {
         raw::dup3(from.as_raw_fd(), to as i32, 0).map_err(named("dup3"))?;
     }

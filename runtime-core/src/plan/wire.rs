@@ -3,6 +3,11 @@
 use runtime_stage::sys::MOUNT_ATTR_RDONLY;
 use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, UNSET, Wire, flag, mount_flag, mount_kind};
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
+#[cfg(test)]
+mod tests;
+
 use super::{DeviceSource, Hook, HookKind, Kind, MountKind, MountStep, Plan, Source};
 
 /// Slots beyond the plan's own, opened for every launch; `None` where there is none.
@@ -155,6 +160,9 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
 
 fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bool]) {
     (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source), &[]);
+    if !plan.hooks.host.is_empty() || !plan.hooks.create_container.is_empty() {
+        header.root_at = arena.text(&plan.root.path);
+    }
     header.root_propagation = plan.root.while_preparing.0 as u32;
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
     let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step, cgroups)).collect();

@@ -16,7 +16,7 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Descriptors, Launch, Master};
+use crate::launch::{Announced, Descriptors, Launch, Master};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
@@ -122,6 +122,10 @@ fn make(
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    if plan.listener.is_some() {
+        let annotations = record.annotations.clone();
+        launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
+    }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {

@@ -3,16 +3,22 @@
 use crate::fail::Result;
 use crate::io::Io;
 use crate::mount;
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, ms};
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, errno, ms};
 use crate::wire::{Plan, Z, flag};
 
-/// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us.
-/// The descriptor returned is the root of everything that follows.
+/// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us, or, for
+/// hooks that look for it, where it comes from. The descriptor returned is the root of everything that follows.
 pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     let slash = Z::new(b"/\0");
     sys::mount_flags(slash, u64::from(plan.header.root_propagation))?;
     let root = mount::host_tree(io, plan.header.root_slot, plan.text(plan.header.root_path)?, AT_RECURSIVE)?;
-    let host = sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?;
+    let at = plan.text(plan.header.root_at)?;
+    let wanted = if at.is_empty() { slash } else { at };
+    let host = match sys::openat(AT_FDCWD, wanted, O_PATH | O_DIRECTORY, 0) {
+        // The root of a user namespace may have no way there.
+        Err(fail) if fail.is(errno::EACCES) => sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?,
+        result => result?,
+    };
     sys::move_mount(root, host)?;
     sys::close(host);
     Ok(root)
@@ -27,6 +33,11 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         sys::detach_here()?;
         sys::chdir(Z::new(b"/\0"))?;
     } else {
+        if plan.header.root_at.len != 0 {
+            let slash = sys::openat(AT_FDCWD, Z::new(b"/\0"), O_PATH | O_DIRECTORY, 0)?;
+            sys::move_mount(root, slash)?;
+            sys::close(slash);
+        }
         sys::chroot_here()?;
     }
     if plan.header.final_propagation != 0 {

@@ -156,6 +156,8 @@ record! {
         root_slot: u32,
         /// Host path of the root filesystem where the parent may not clone it.
         root_path: Text,
+        /// Host path to attach it at, so that hooks find it there; empty: over "/", where nobody does.
+        root_at: Text,
         /// MS_* propagation of "/" while preparing.
         root_propagation: u32,
         /// MS_* propagation of the new root once it is "/"; 0: leave.
