@@ -16,6 +16,7 @@ pub mod seccomp;
 pub mod spec;
 pub mod state;
 mod sys;
+pub mod systemd;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};

@@ -20,6 +20,7 @@ mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,
