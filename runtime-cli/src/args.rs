@@ -13,6 +13,7 @@ type Verb = (&'static str, fn(Command) -> Command);
 const VERBS: &[Verb] = &[
     ("create", create),
     ("delete", delete),
+    ("features", features),
     ("kill", kill),
     ("list", list),
     ("run", run),
@@ -134,6 +135,10 @@ fn delete(command: Command) -> Command {
         .about("Delete a stopped container")
         .arg(switch("force", "Kill the container first; succeed if there is none").short('f'))
         .arg(id())
+}
+
+fn features(command: Command) -> Command {
+    command.about("Print what this build can do, as JSON")
 }
 
 fn list(command: Command) -> Command {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cli;
 mod clock;
+mod features;
 mod hook;
 mod isolation;
 mod label;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         process::CASES,
         hook::CASES,
+        features::CASES,
         bad_input::CASES,
         sysctl::CASES,
         scheduling::CASES,

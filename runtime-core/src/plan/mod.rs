@@ -32,6 +32,7 @@ mod uts;
 pub(crate) mod wire;
 
 pub use caps::CapabilitySets;
+pub(crate) use caps::known as capabilities;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
@@ -39,6 +40,8 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
+pub(crate) use mount::known_options as mount_options;
 pub use mount::{MountKind, MountStep, Propagation};
 pub use namespace::{Join, Kind, Namespaces};
 pub use origin::Origins;
@@ -49,6 +52,9 @@ pub use scheduling::Scheduler;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 

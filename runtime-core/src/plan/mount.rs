@@ -155,6 +155,12 @@ const OPTIONS: &[(&str, Effect)] = {
     ]
 };
 
+/// Every option that is not the filesystem's own business.
+pub(crate) fn known_options() -> impl Iterator<Item = &'static str> {
+    let options = OPTIONS.iter().filter(|(_, effect)| !matches!(effect, Effect::Later)).map(|(name, _)| *name);
+    options.chain(PROPAGATIONS.iter().map(|(name, _)| *name))
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 pub(crate) mod create;
 pub(crate) mod delete;
+pub mod features;
 mod hook;
 pub(crate) mod kill;
 pub mod spec;
