@@ -1,7 +1,7 @@
 //! features: the document, and that it promises nothing that is refused (features.md, features-linux.md).
 
 use crate::cases;
-use crate::test::{Outcome, Test};
+use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
 
@@ -10,8 +10,17 @@ cases!["features":
     every_mount_option_is_accepted, every_capability_is_known, every_seccomp_name_is_known, every_namespace_is_known,
 ];
 
+fn text(t: &Test) -> Outcome<String> {
+    let output = t.rt(&["features"])?;
+    if output.stderr.contains("unknown command") {
+        return skip("this runtime has no features");
+    }
+    check_eq!(output.code, 0, "exit status: {}", output.stderr);
+    Ok(output.stdout)
+}
+
 fn document(t: &Test) -> Outcome<Value> {
-    Ok(serde_json::from_str(&t.ok(&["features"])?.stdout)?)
+    Ok(serde_json::from_str(&text(t)?)?)
 }
 
 fn names(document: &Value, pointer: &str) -> Outcome<Vec<String>> {
@@ -24,6 +33,7 @@ fn names(document: &Value, pointer: &str) -> Outcome<Vec<String>> {
 
 /// Daemons ask with hardly any environment, as any user, and a state directory may not even be possible.
 fn needs_neither_rights_nor_environment(t: &Test) -> Outcome {
+    let document = document(t)?;
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "env", "-i"]);
     command.arg(&t.runtime.path).args(["--root", "/proc/no/such/place", "features"]);
@@ -31,12 +41,12 @@ fn needs_neither_rights_nor_environment(t: &Test) -> Outcome {
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
     check!(output.stderr.is_empty(), "{}", output.stderr);
     let unprivileged: Value = serde_json::from_str(&output.stdout)?;
-    check_eq!(unprivileged, document(t)?, "the document of another user");
+    check_eq!(unprivileged, document, "the document of another user");
     Ok(())
 }
 
 fn is_indented_json(t: &Test) -> Outcome {
-    let text = t.ok(&["features"])?.stdout;
+    let text = text(t)?;
     check!(text.starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n    \"ociVersionMax\": \"1."), "{text}");
     check!(text.ends_with("}\n"), "the end: {:?}", text.chars().rev().take(5).collect::<String>());
     Ok(())
@@ -86,26 +96,25 @@ fn every_capability_is_known(t: &Test) -> Outcome {
 
 fn every_seccomp_name_is_known(t: &Test) -> Outcome {
     let document = document(t)?;
-    let rule = |index: usize, action: &str| json!({ "names": [format!("mq_{}", ["open", "unlink", "notify"][index % 3])], "action": action });
     let mut rules = Vec::new();
-    for (index, action) in names(&document, "/linux/seccomp/actions")?.iter().enumerate() {
-        if action != "SCMP_ACT_NOTIFY" && index < 3 {
-            rules.push(rule(index, action));
-        }
-    }
     for operator in names(&document, "/linux/seccomp/operators")? {
         let args = json!([{ "index": 0, "value": 1, "valueTwo": 1, "op": operator }]);
         rules.push(json!({ "names": ["mq_timedsend"], "action": "SCMP_ACT_LOG", "args": args }));
     }
+    // One program cannot serve machines of both byte orders; these are there on every machine the tests run on.
+    let architectures = names(&document, "/linux/seccomp/archs")?;
+    check!(["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"].iter().all(|a| architectures.iter().any(|b| a == b)), "archs");
+    let architectures: Vec<&String> = architectures.iter().filter(|name| name.starts_with("SCMP_ARCH_X")).collect();
     let profile = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": names(&document, "/linux/seccomp/archs")?,
+        "architectures": architectures,
         "flags": names(&document, "/linux/seccomp/supportedFlags")?,
         "syscalls": rules,
     });
     t.run_ok(&t.bundle()?.with("/linux/seccomp", profile).probe(&["exit", "0"]))?;
     for action in names(&document, "/linux/seccomp/actions")?.iter().filter(|action| *action != "SCMP_ACT_NOTIFY") {
-        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(0, action)] });
+        let profile =
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mq_open"], "action": action }] });
         let output = t.run(&t.bundle()?.with("/linux/seccomp", profile).probe(&["exit", "0"]))?;
         // An action for what is allowed anyway is refused by libseccomp.
         check!(output.code == 0 || action == "SCMP_ACT_ALLOW", "{action}: {}", output.stderr);

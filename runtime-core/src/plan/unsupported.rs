@@ -6,8 +6,11 @@ use crate::spec::{Linux, Spec};
 /// What the refusal of a property says, wherever it is made.
 pub(crate) const NOT_SUPPORTED: &str = "not supported by this version of runtime";
 
+/// Whether a config asks for a property.
+type Asks = fn(&Spec) -> bool;
+
 /// Every property that no other noun plans, and how to see that a config asks for it.
-const NOT_YET: &[(&str, fn(&Spec) -> bool)] = &[
+const NOT_YET: &[(&str, Asks)] = &[
     ("/linux/netDevices", |spec| linux(spec, |l| l.net_devices.as_ref().is_some_and(|map| !map.is_empty()))),
     ("/linux/mountLabel", |spec| linux(spec, |l| l.mount_label.as_ref().is_some_and(|label| !label.is_empty()))),
     ("/linux/intelRdt", |spec| linux(spec, |l| l.intel_rdt.is_some())),
