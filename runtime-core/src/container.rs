@@ -109,6 +109,12 @@ impl Container {
         crate::verb::stats::stats(self)
     }
 
+    /// Changes limits. What `request` leaves out stays as it is, and nothing changes if one limit is refused; device
+    /// rules never change.
+    pub fn update(&self, request: &crate::spec::Resources) -> Result<()> {
+        crate::verb::update::update(self, request)
+    }
+
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).
     pub fn delete(self, force: bool) -> Result<()> {
         crate::verb::delete::delete_container(self, force)

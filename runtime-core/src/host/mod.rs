@@ -78,6 +78,12 @@ impl HostFacts {
         has(self.capabilities, MKNOD) && !self.user_namespace
     }
 
+    /// True if the caller may give files away.
+    pub fn changes_owners(&self) -> bool {
+        const CHOWN: u32 = 0;
+        has(self.capabilities, CHOWN)
+    }
+
     /// True if the caller may map any ids of his user namespace.
     pub fn maps_ids(&self) -> bool {
         const SETGID: u32 = 6;

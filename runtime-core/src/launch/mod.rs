@@ -5,6 +5,7 @@ mod channel;
 mod console;
 pub(crate) mod hook;
 mod idmap;
+mod listener;
 mod report;
 mod seal;
 mod shared;
@@ -13,6 +14,7 @@ mod spawn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::Master;
+pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, clone, word};
 
@@ -47,6 +49,7 @@ pub(crate) struct Launch<'a> {
     start_time: u64,
     console: Option<Master<'a>>,
     scene: Option<hook::Scene<'a>>,
+    announced: Option<Announced<'a>>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -75,7 +78,17 @@ impl<'a> Launch<'a> {
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
         let process = spawn(runtime, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, scene: None, released: false };
+        let mut launch = Self {
+            plan,
+            channel,
+            block,
+            process,
+            start_time: 0,
+            console,
+            scene: None,
+            announced: None,
+            released: false,
+        };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
@@ -110,12 +123,18 @@ impl<'a> Launch<'a> {
         })
     }
 
+    /// What the agent behind `listenerPath` is told of the container. Without it, a filter that notifies is an
+    /// error.
+    pub(crate) fn announce(&mut self, announced: Announced<'a>) {
+        self.announced = Some(announced);
+    }
+
     /// Serves the stage until it is ready.
     pub(crate) fn until_ready(&mut self) -> Result<()> {
         loop {
             let Some(message) = self.receive()? else { return Err(self.death()) };
             match message.kind {
-                message::READY => return Ok(()),
+                message::READY => return self.check_joined_maps(),
                 message::FAILED => return Err(report::failure(self.plan, Report::of(&self.block.block()))),
                 _ => self.serve(message)?,
             }
@@ -145,6 +164,11 @@ impl<'a> Launch<'a> {
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
+    /// Mappings given with a joined user namespace must be that namespace's.
+    fn check_joined_maps(&self) -> Result<()> {
+        self.plan.namespaces.joined_maps.as_ref().map_or(Ok(()), |maps| idmap::verify(self.process.pid, maps))
+    }
+
     fn serve(&mut self, message: Message) -> Result<()> {
         match (message.kind, message.fd) {
             (message::MAP_IDS, _) => {
@@ -162,6 +186,7 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::PROC, _) => {
                 let proc =
@@ -193,6 +218,14 @@ impl<'a> Launch<'a> {
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
         self.identify()?;
         self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn send_listener(&self, number: u64) -> Result<()> {
+        let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
+            return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
+        };
+        announced.hand_over(listener, &self.process, number)?;
         self.go(None)
     }
 

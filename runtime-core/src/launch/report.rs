@@ -231,6 +231,12 @@ fn hint(step: Step, errno: i32) -> Option<&'static str> {
         (Step::Mount, libc::EPERM) => {
             "in a user namespace procfs and sysfs can only be mounted where the host's are fully visible"
         }
+        (Step::Seccomp, libc::EACCES) => "without noNewPrivileges, loading a filter needs CAP_SYS_ADMIN",
+        (Step::Seccomp, libc::EINVAL) => {
+            "the kernel does not know a flag (see /linux/seccomp/flags), or has no CONFIG_SECCOMP_FILTER"
+        }
+        (Step::Seccomp, libc::EBUSY) => "the runtime itself is under a filter that notifies: there can only be one",
+        (Step::Seccomp, libc::ENOMEM) => "the filters the runtime is under and this one are too long together",
         (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",

@@ -6,6 +6,7 @@
 //! [`launch::bind`](crate::launch). After it, only the kernel may refuse.
 
 mod affinity;
+mod annotation;
 mod caps;
 mod cgroup;
 mod clock;
@@ -24,12 +25,16 @@ mod process;
 mod rlimit;
 mod root;
 mod scheduling;
+mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
 mod unsupported;
 mod uts;
 pub(crate) mod wire;
+
+#[cfg(fuzzing)]
+pub use wire::check;
 
 pub use caps::CapabilitySets;
 pub(crate) use caps::known as capabilities;
@@ -49,6 +54,7 @@ pub use process::Program;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
+pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
@@ -237,6 +243,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// Who gets its listener, if it notifies.
+    pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
     pub warnings: Vec<String>,
     /// Where each step comes from, for errors.
@@ -310,7 +318,9 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
     affinity::check(cx);
+    annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
+    let seccomp = seccomp::filter(cx);
     let plan = Plan {
         cgroup: cgroup::plan(cx, &namespaces),
         keyring: session::keyring(cx, &namespaces),
@@ -328,11 +338,12 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
-        seccomp: session::seccomp(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
         sysctls,
         labels,
+        listener: seccomp::listener(cx, seccomp.as_ref()),
+        seccomp,
         namespaces,
         root,
         mounts,

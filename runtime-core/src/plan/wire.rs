@@ -3,6 +3,11 @@
 use runtime_stage::sys::MOUNT_ATTR_RDONLY;
 use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, UNSET, Wire, flag, mount_flag, mount_kind};
 
+#[cfg(any(test, fuzzing))]
+pub mod check;
+#[cfg(test)]
+mod tests;
+
 use super::{DeviceSource, Hook, HookKind, Kind, MountKind, MountStep, Plan, Source};
 
 /// Slots beyond the plan's own, opened for every launch; `None` where there is none.

@@ -16,7 +16,7 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Descriptors, Launch, Master};
+use crate::launch::{Announced, Descriptors, Launch, Master};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
@@ -122,6 +122,10 @@ fn make(
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    if plan.listener.is_some() {
+        let annotations = record.annotations.clone();
+        launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
+    }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {
@@ -150,7 +154,14 @@ fn make(
 /// The cgroup, as far as the caller has the right to one. The record then tells what there is.
 fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
     if !planned.forgiving {
-        return Cgroup::create(&planned.placement, &planned.writes, &planned.devices).map(Some);
+        let cgroup = Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?;
+        return match planned.owner.map(|owner| cgroup.delegate(owner)) {
+            Some(Err(error)) => {
+                cgroup.undo(&planned.placement);
+                Err(error)
+            }
+            _ => Ok(Some(cgroup)),
+        };
     }
     let cgroup = Cgroup::create_forgiving(&planned.placement, &planned.writes, &planned.devices)?;
     record.cgroup = cgroup.placement(&planned.placement);
@@ -273,6 +284,7 @@ fn record(
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
+        resources: None,
         config,
     })
 }

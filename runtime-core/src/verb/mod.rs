@@ -8,6 +8,7 @@ pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod stats;
+pub(crate) mod update;
 
 #[cfg(test)]
 mod tests;
