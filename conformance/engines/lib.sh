@@ -1,12 +1,14 @@
 # What the scenarios have in common. Sourced; $RUNTIME is the runtime, $PLACE a directory of this run alone.
 # shellcheck shell=sh
 
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME="$PLACE/home"
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME="$PLACE/home" TMPDIR="$PLACE/tmp"
 unset DOCKER_HOST CONTAINER_HOST XDG_RUNTIME_DIR NOTIFY_SOCKET
 NAME=$(basename "$RUNTIME")
-PARENT=engines-$$-$NAME
+PARENT=$(basename "$(dirname "$PLACE")")-$NAME
 FAILED=0 PASSED=0
-mkdir -p "$HOME"
+# Engines have paths of their own that no option changes. Only here, and gone with this mount namespace.
+for dir in /var/cache /var/tmp /var/lib; do mount -t tmpfs -o mode=1777 tmpfs $dir; done
+mkdir -p "$HOME" "$TMPDIR"
 
 # A root filesystem with busybox, and as a tar file: the image of every scenario.
 make_image() {
@@ -58,9 +60,12 @@ wait_for() {
 
 # What is left on the host: cgroups of this run, processes, mounts, the runtime's own state.
 left_behind() {
-    for dir in $(find /sys/fs/cgroup -maxdepth 5 -type d -path "*$PARENT*" 2>/dev/null | sort -r); do
-        # The engine's own parent stays; what it made below must be gone.
-        case $dir in */"$PARENT") rmdir "$dir" 2>/dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;; *) echo "cgroup $dir" ;; esac
+    for dir in $(find /sys/fs/cgroup -maxdepth 6 -type d -path "*$PARENT*" 2> /dev/null | sort -r); do
+        # The parent is the engine's, and so is conmon's.
+        case $dir in
+        */"$PARENT" | */conmon) rmdir "$dir" 2> /dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
+        *) echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
+        esac
     done
     grep " $PLACE" /proc/self/mountinfo | grep -v " $PLACE " | sed 's/^/mount /'
 }
