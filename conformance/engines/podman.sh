@@ -11,6 +11,7 @@ log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+runtime_supports_json = ["crun", "runc", "runtime"]
 tmp_dir = "$PLACE/libpod"
 volume_path = "$PLACE/volumes"
 [network]
