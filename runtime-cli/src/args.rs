@@ -16,6 +16,7 @@ const VERBS: &[Verb] = &[
     ("delete", delete),
     ("events", events),
     ("exec", exec),
+    ("features", features),
     ("kill", kill),
     ("list", list),
     ("pause", pause),
@@ -277,6 +278,10 @@ fn images(command: Command) -> Command {
         .arg(value("manage-cgroups-mode", "MODE", "soft, full, strict or ignore"))
         .arg(value("empty-ns", "NAMESPACE", "Leave a namespace empty: network"))
         .arg(switch("auto-dedup", "Remove memory from images that is in later ones"))
+}
+
+fn features(command: Command) -> Command {
+    command.about("Print what this build can do, as JSON")
 }
 
 fn list(command: Command) -> Command {

@@ -11,6 +11,7 @@ mod argv;
 mod attend;
 mod events;
 mod exec;
+mod features;
 mod launch;
 mod log;
 mod print;
@@ -140,6 +141,9 @@ fn logger(global: &ArgMatches) -> Result<Logger, String> {
 fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>) -> Result<i32, String> {
     if verb == "spec" {
         return spec::write(&launch::bundle(matches)?, flag(matches, "rootless")).map(|()| 0);
+    }
+    if verb == "features" {
+        return features::print().map(|()| 0);
     }
     let root = root::find(os(global, "root"))?;
     let mut options = Options::new(root.path);

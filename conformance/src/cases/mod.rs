@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,

@@ -42,6 +42,7 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
+pub(crate) use caps::known as capabilities;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
@@ -50,10 +51,12 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use option::Propagation;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
@@ -64,6 +67,9 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 

@@ -73,7 +73,12 @@ impl Manager {
             all.push(("PIDs".to_owned(), Value::Array("u".into(), pids)));
         }
         let body = |all: &[Property]| {
-            vec![Value::text(unit.name.as_str()), Value::text("replace"), listed(all), Value::Array("(sa(sv))".into(), vec![])]
+            vec![
+                Value::text(unit.name.as_str()),
+                Value::text("replace"),
+                listed(all),
+                Value::Array("(sa(sv))".into(), vec![]),
+            ]
         };
         let mut answer = self.call("StartTransientUnit", body(&all))?;
         if let Err((name, _)) = &answer
@@ -91,7 +96,10 @@ impl Manager {
             "done" => Ok(()),
             result => {
                 let _ = self.call("ResetFailedUnit", vec![Value::text(unit.name.as_str())]);
-                Err(Error::new(ErrorKind::System, format!("error creating systemd unit `{}`: got `{result}`", unit.name)))
+                Err(Error::new(
+                    ErrorKind::System,
+                    format!("error creating systemd unit `{}`: got `{result}`", unit.name),
+                ))
             }
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn run(runtime: &Runtime, request: &Create<'_>) -> Result<Container> 
 
 fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Container> {
     crate::id::check(request.id)?;
-    if runtime.options.systemd_cgroup {
+    if runtime.options.systemd_cgroup && !crate::cgroup::SYSTEMD {
         let message = "the systemd cgroup driver is not supported by this version of runtime";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
