@@ -29,6 +29,7 @@ use crate::sys::{pidfd, proc};
 use crate::{Entry, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use report::Report;
+pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
 pub(crate) struct Descriptors<'a> {

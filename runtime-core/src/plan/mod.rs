@@ -37,7 +37,7 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
-pub use cgroup::CgroupPlan;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use ids::{IdMaps, UserIds};

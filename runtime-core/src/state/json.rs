@@ -58,6 +58,9 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// The unit of systemd that holds its cgroup; `None`: systemd does not know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<crate::systemd::Unit>,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,

@@ -246,7 +246,9 @@ mod tests {
         ] {
             assert_eq!(parse(written), Some(wanted), "{written}");
         }
-        for written in ["", "x", "'a", "['a', 5]", "[]", "5 6", "byte 256", "uint32 -1", "(", "99999999999", "@q", "--5"] {
+        for written in
+            ["", "x", "'a", "['a', 5]", "[]", "5 6", "byte 256", "uint32 -1", "(", "99999999999", "@q", "--5"]
+        {
             assert_eq!(parse(written), None, "{written}");
         }
         assert_eq!(parse(&"[".repeat(100_000)), None);

@@ -36,7 +36,9 @@ pub fn unit(cgroups_path: Option<&str>, id: &str, user: bool) -> Result<Unit, Pr
     let whole = whole.unwrap_or(&default);
     let parts: Vec<&str> = whole.split(':').collect();
     let [slice, prefix, name] = parts.as_slice() else {
-        let message = format!("expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {whole:?} instead");
+        let message = format!(
+            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {whole:?} instead"
+        );
         return Err(Problem::new(POINTER, message));
     };
     let slice = match (*slice, user) {
@@ -300,7 +302,9 @@ fn annotated(name: &str, value: &str) -> Result<Property, String> {
         _ => None,
     };
     let microseconds = seconds.and_then(|seconds| seconds.checked_mul(1_000_000));
-    microseconds.map(|v| property(&format!("{base}USec"), Value::U64(v))).ok_or_else(|| "not a number of seconds".into())
+    microseconds
+        .map(|v| property(&format!("{base}USec"), Value::U64(v)))
+        .ok_or_else(|| "not a number of seconds".into())
 }
 
 #[cfg(test)]
@@ -319,7 +323,9 @@ mod tests {
             let unit = unit(path, "id", user).expect("unit");
             assert_eq!((unit.name.as_str(), unit.path().as_str()), (name, place), "{path:?}");
         }
-        for path in ["/a/b", "a:b", "a:b:c:d", "x:p:n", "a/b.slice:p:n", "a--b.slice:p:n", ".slice:p:n", ":p:../x", ":p:a b"] {
+        for path in
+            ["/a/b", "a:b", "a:b:c:d", "x:p:n", "a/b.slice:p:n", "a--b.slice:p:n", ".slice:p:n", ":p:../x", ":p:a b"]
+        {
             assert!(unit(Some(path), "id", false).is_err(), "{path}");
         }
     }
@@ -329,10 +335,16 @@ mod tests {
         let show = |(name, value): &Property| match value {
             Value::U64(u64::MAX) => format!("{name}=max"),
             Value::U64(number) => format!("{name}={number}"),
-            Value::Array(_, items) => format!("{name}={}", items.iter().map(|i| match i {
-                Value::Byte(byte) => format!("{byte:02x}"),
-                other => format!("{other:?}"),
-            }).collect::<String>()),
+            Value::Array(_, items) => format!(
+                "{name}={}",
+                items
+                    .iter()
+                    .map(|i| match i {
+                        Value::Byte(byte) => format!("{byte:02x}"),
+                        other => format!("{other:?}"),
+                    })
+                    .collect::<String>()
+            ),
             other => format!("{name}={other:?}"),
         };
         limits(mode, &resources).iter().map(show).collect::<Vec<_>>().join(" ")
@@ -342,14 +354,20 @@ mod tests {
     fn limits_as_properties() {
         for (json, v2, v1) in [
             (r#"{}"#, "", ""),
-            (r#"{"memory":{"limit":100,"swap":300,"reservation":50}}"#,
-             "MemoryMax=100 MemoryLow=50 MemorySwapMax=200", "MemoryLimit=100"),
+            (
+                r#"{"memory":{"limit":100,"swap":300,"reservation":50}}"#,
+                "MemoryMax=100 MemoryLow=50 MemorySwapMax=200",
+                "MemoryLimit=100",
+            ),
             (r#"{"memory":{"limit":-1}}"#, "MemoryMax=max MemorySwapMax=max", "MemoryLimit=max"),
             (r#"{"cpu":{"shares":1024}}"#, "CPUWeight=100", "CPUShares=1024"),
             (r#"{"cpu":{"shares":1024,"idle":1}}"#, "CPUWeight=0", "CPUShares=1024"),
             (r#"{"cpu":{"quota":50000}}"#, "CPUQuotaPerSecUSec=500000", "CPUQuotaPerSecUSec=500000"),
-            (r#"{"cpu":{"quota":3333,"period":10000}}"#, "CPUQuotaPeriodUSec=10000 CPUQuotaPerSecUSec=340000",
-             "CPUQuotaPeriodUSec=10000 CPUQuotaPerSecUSec=340000"),
+            (
+                r#"{"cpu":{"quota":3333,"period":10000}}"#,
+                "CPUQuotaPeriodUSec=10000 CPUQuotaPerSecUSec=340000",
+                "CPUQuotaPeriodUSec=10000 CPUQuotaPerSecUSec=340000",
+            ),
             (r#"{"cpu":{"quota":-1}}"#, "CPUQuotaPerSecUSec=max", "CPUQuotaPerSecUSec=max"),
             (r#"{"cpu":{"cpus":"0-1,9","mems":"0"}}"#, "AllowedCPUs=0302 AllowedMemoryNodes=01", ""),
             (r#"{"pids":{"limit":0}}"#, "TasksMax=1", "TasksMax=1"),
@@ -366,9 +384,17 @@ mod tests {
         let ok = |name: &str, value: &str| annotated(name, value).expect(name);
         assert_eq!(ok("TimeoutStopUSec", "uint64 7"), property("TimeoutStopUSec", Value::U64(7)));
         assert_eq!(ok("TimeoutStopSec", "7"), property("TimeoutStopUSec", Value::U64(7_000_000)));
-        assert_eq!(ok("CollectMode", "'inactive-or-failed'"), property("CollectMode", Value::text("inactive-or-failed")));
-        assert_eq!(ok("After", "['a.service']"), property("After", Value::Array("s".into(), vec![Value::text("a.service")])));
-        for (name, value) in [("X1", "1"), ("Ab", "1"), ("Abc", ""), ("Abc", "'x"), ("StopSec", "'x'"), ("StopSec", "-1")] {
+        assert_eq!(
+            ok("CollectMode", "'inactive-or-failed'"),
+            property("CollectMode", Value::text("inactive-or-failed"))
+        );
+        assert_eq!(
+            ok("After", "['a.service']"),
+            property("After", Value::Array("s".into(), vec![Value::text("a.service")]))
+        );
+        for (name, value) in
+            [("X1", "1"), ("Ab", "1"), ("Abc", ""), ("Abc", "'x"), ("StopSec", "'x'"), ("StopSec", "-1")]
+        {
             assert!(annotated(name, value).is_err(), "{name} {value}");
         }
     }

@@ -394,9 +394,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Message {
-        let property = |name: &str, value: Value| {
-            Value::Struct(vec![Value::text(name), Value::Variant(Box::new(value))])
-        };
+        let property =
+            |name: &str, value: Value| Value::Struct(vec![Value::text(name), Value::Variant(Box::new(value))]);
         let properties = vec![
             property("Description", Value::text("x")),
             property("Delegate", Value::Bool(true)),
