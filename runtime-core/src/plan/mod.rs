@@ -43,7 +43,7 @@ pub use wire::check;
 
 pub use caps::CapabilitySets;
 pub(crate) use caps::known as capabilities;
-pub use cgroup::CgroupPlan;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};

@@ -15,6 +15,8 @@ const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 pub(crate) struct Manager {
     bus: Bus,
     listening: bool,
+    /// The unit this connection has made.
+    made: Option<String>,
 }
 
 fn refused(what: &str, (name, text): (String, String)) -> Error {
@@ -38,7 +40,7 @@ impl Manager {
         } else {
             variable("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| SYSTEM_BUS.to_owned())
         };
-        Ok(Self { bus: Bus::connect(&addresses)?, listening: false })
+        Ok(Self { bus: Bus::connect(&addresses)?, listening: false, made: None })
     }
 
     fn call(&mut self, member: &str, body: Vec<Value>) -> Result<Answer> {
@@ -93,7 +95,10 @@ impl Manager {
         }
         let job = answer.map_err(|error| refused(&format!("start unit {:?}", unit.name), error))?;
         match self.finished(&job)?.as_str() {
-            "done" => Ok(()),
+            "done" => {
+                self.made = Some(unit.name.clone());
+                Ok(())
+            }
             result => {
                 let _ = self.call("ResetFailedUnit", vec![Value::text(unit.name.as_str())]);
                 Err(Error::new(
@@ -102,6 +107,11 @@ impl Manager {
                 ))
             }
         }
+    }
+
+    /// True for the unit that [`Manager::start`] has made.
+    pub(crate) fn has_made(&self, unit: &Unit) -> bool {
+        self.made.as_deref() == Some(unit.name.as_str())
     }
 
     /// Stops the unit and waits; one that is not there is stopped. A failed one is forgotten.
