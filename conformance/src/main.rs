@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Some((verb, rest)) if verb == "bench" => conformance::bench::main(rest),
         _ => {
             eprintln!(
-                "usage: conformance test [--runtime PATH]… [--all] [--jobs N] [--list] [FILTER]…\n       conformance bench …"
+                "usage: conformance test [--runtime PATH]… [--only NAME]… [--all] [--jobs N] [--list] [FILTER]…\n       conformance bench …"
             );
             2
         }

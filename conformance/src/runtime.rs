@@ -8,9 +8,14 @@ pub struct Runtime {
     /// `runc`, `crun`, `runtime`: decides the list of expected differences.
     pub name: String,
     pub path: PathBuf,
+    /// What comes before every other argument.
+    pub flags: &'static [&'static str],
     /// Whether it must run where only cgroup v2 is to be seen (crun refuses a hybrid host).
     pub v2_view: bool,
 }
+
+/// Ours again, by the way into the stage that hosts without executable anonymous files need.
+pub const IN_PROCESS: &str = "in-process";
 
 /// A private mount namespace in which /sys/fs/cgroup is cgroup2 only; the machine's own mounts stay as they are.
 const V2_VIEW: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
@@ -19,14 +24,23 @@ impl Runtime {
     pub fn new(path: &Path) -> Self {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let v2_view = name == "crun" && hybrid();
-        Self { name, path: path.into(), v2_view }
+        Self { name, path: path.into(), flags: &[], v2_view }
+    }
+
+    /// Whether it is ours, by either entry.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.name.as_str(), "runtime" | IN_PROCESS)
     }
 
     /// Ours, beside this program, then the controls in PATH; what is missing comes back as (name, why).
     pub fn defaults() -> (Vec<Self>, Vec<(String, String)>) {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         match ours() {
-            Some(path) => found.push(Self { name: "runtime".into(), ..Self::new(&path) }),
+            Some(path) => {
+                let ours = Self { name: "runtime".into(), ..Self::new(&path) };
+                found.push(ours.clone());
+                found.push(Self { name: IN_PROCESS.into(), flags: &["--entry=in-process"], ..ours });
+            }
             None => missing.push(("runtime".into(), "not built (cargo build -p runtime-cli)".into())),
         }
         for name in ["runc", "crun"] {
@@ -46,6 +60,7 @@ impl Runtime {
         }
         words.extend(before.iter().map(Into::into));
         words.push(self.path.clone().into());
+        words.extend(self.flags.iter().map(Into::into));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         command

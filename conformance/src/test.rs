@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::command::{self, Output, Running};
+use crate::guard;
 use crate::leak;
 use crate::report::Report;
 use crate::runtime::Runtime;
@@ -106,18 +107,21 @@ impl Test {
     }
 
     pub fn bundle(&self) -> Outcome<Bundle> {
-        let mut bundle = Bundle::new(&self.folder.join("bundle"), &self.id)?;
+        Ok(self.fitting(Bundle::new(&self.folder.join("bundle"), &self.id)?))
+    }
+
+    fn fitting(&self, mut bundle: Bundle) -> Bundle {
         if self.runtime.v2_view {
             // crun raises RLIMIT_MEMLOCK for its eBPF program, which root may not do on every test machine.
             bundle.remove("/linux/resources");
         }
-        Ok(bundle)
+        bundle
     }
 
     /// Another bundle, for a second container of the same case.
     pub fn bundle_named(&self, name: &str) -> Outcome<Bundle> {
-        Ok(Bundle::new(&self.folder.join(name), &format!("{}{name}", self.id))?
-            .with("/linux/cgroupsPath", format!("/{}{name}", self.id).into()))
+        let bundle = Bundle::new(&self.folder.join(name), &format!("{}{name}", self.id))?;
+        Ok(self.fitting(bundle.with("/linux/cgroupsPath", format!("/{}{name}", self.id).into())))
     }
 
     /// The runtime with `--root`, marked as this test's, in front of which `before` is put (strace and the like).
@@ -134,11 +138,9 @@ impl Test {
         // The wrapper in front of the runtime is always the same; from its path on it is worth reading.
         let words: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         let from = words.iter().position(|w| Path::new(w) == self.runtime.path).map_or(0, |n| n + 1);
-        if let Some(word) = dangerous(&words[from..]) {
-            return Err(Failure::Fail(format!(
-                "refused to start {}: {word:?} as an id could destroy this host",
-                self.runtime.name
-            )));
+        if let Some(word) = guard::dangerous(&words[from..]) {
+            let name = &self.runtime.name;
+            return Err(format!("refused to start {name}: {word:?} as an id could destroy this host").into());
         }
         self.transcript.borrow_mut().push(format!("$ {} {}", self.runtime.name, words[from..].join(" ")));
         Ok(command::start(command, &self.folder, stdin)?)
@@ -169,6 +171,14 @@ impl Test {
     /// The runtime with these arguments.
     pub fn rt(&self, args: &[&str]) -> Outcome<Output> {
         self.finish(self.command(&[], args))
+    }
+
+    /// Skips the case where the runtime has no such verb (`VERB --help` is how engines ask).
+    pub fn needs(&self, verb: &str) -> Outcome {
+        match self.rt(&[verb, "--help"])?.code {
+            0 => Ok(()),
+            _ => skip(&format!("this runtime has no {verb}")),
+        }
     }
 
     /// As [`Test::rt`], and it must exit with 0.
@@ -292,33 +302,5 @@ impl Test {
 
     pub fn transcript(&self) -> String {
         self.transcript.borrow().join("\n")
-    }
-}
-
-/// A word that a runtime which does not check ids would take as a way out of its state directory. crun 1.8.1 deleted
-/// the host's root when a test of ours gave it `delete /`: such ids may only be tried in a disposable guest.
-fn dangerous(words: &[String]) -> Option<&String> {
-    let deletes = words.iter().any(|word| word == "delete");
-    let verb = words.iter().position(|word| !word.starts_with("--") && !word.contains('/')).map_or(0, |at| at + 1);
-    words.iter().skip(verb).find(|word| {
-        let climbs = word.split('/').any(|part| part == "..");
-        climbs || matches!(word.as_str(), "" | "/" | ".") || (deletes && word.contains('/'))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::dangerous;
-
-    #[test]
-    fn hostile_ids_reach_no_runtime() {
-        let refused = |line: &str| dangerous(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).is_some();
-        for id in ["/", ".", "..", "../x", "a/b", "/etc"] {
-            assert!(refused(&format!("--root /tmp/state delete {id}")), "{id}");
-            assert!(refused(&format!("--root /tmp/state delete --force {id}")), "{id}");
-        }
-        assert!(refused("--root /tmp/state run .."));
-        assert!(!refused("--root /tmp/state delete --force cf1-2x"));
-        assert!(!refused("--root /tmp/state create --bundle /tmp/bundle cf1-2x"));
     }
 }

@@ -54,6 +54,8 @@ pub fn global() -> Command {
         ))
         .arg(switch("systemd-cgroup", "Let systemd make cgroups; cgroupsPath is then slice:prefix:name"))
         .arg(value("rootless", "WHEN", "Ignore lacking rights on cgroups: true, false or auto").default_value("auto"))
+        // For tests: which way into the stage is taken.
+        .arg(value("entry", "WAY", "auto, sealed or in-process").default_value("auto").hide(true))
         .arg(switch("version", "Print the version").short('v'))
 }
 

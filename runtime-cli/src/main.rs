@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use runtime_core::{ErrorKind, Options, Runtime};
+use runtime_core::{Entry, ErrorKind, Options, Runtime};
 
 use argv::{Misuse, Parsed};
 use launch::Launch;
@@ -140,6 +140,7 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     let mut options = Options::new(root.path);
     options.systemd_cgroup = flag(global, "systemd-cgroup");
     options.rootless = rootless(&text(global, "rootless"))?;
+    options.entry = entry(&text(global, "entry"))?;
     let sink = Arc::clone(log);
     options.log = Some(Arc::new(move |level, message| sink.log(level.into(), message)));
     let runtime = Runtime::new(options);
@@ -228,6 +229,16 @@ fn rootless(value: &str) -> Result<Option<bool>, String> {
         "true" | "1" => Ok(Some(true)),
         "false" | "0" => Ok(Some(false)),
         _ => Err(format!("invalid --rootless value {value:?}: must be true, false or auto")),
+    }
+}
+
+/// `--entry`: the way into the stage.
+fn entry(value: &str) -> Result<Entry, String> {
+    match value {
+        "" | "auto" => Ok(Entry::Auto),
+        "sealed" => Ok(Entry::Sealed),
+        "in-process" => Ok(Entry::InProcess),
+        _ => Err(format!("invalid --entry value {value:?}: must be auto, sealed or in-process")),
     }
 }
 

@@ -83,7 +83,6 @@ fn is_cooked(slave: &OwnedFd) -> bool {
 }
 
 #[test]
-#[ignore = "needs create and start of the library"]
 fn a_terminal_is_relayed_and_restored() {
     let size = nix::pty::Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
     let pair = nix::pty::openpty(&size, None).unwrap();
@@ -100,7 +99,6 @@ fn a_terminal_is_relayed_and_restored() {
 }
 
 #[test]
-#[ignore = "needs create and start of the library"]
 fn a_signal_goes_to_the_container_and_the_terminal_is_restored() {
     let pair = nix::pty::openpty(None, None).unwrap();
     let mut master = File::from(pair.master);
@@ -115,7 +113,6 @@ fn a_signal_goes_to_the_container_and_the_terminal_is_restored() {
 }
 
 #[test]
-#[ignore = "needs create and start of the library"]
 fn statuses_and_streams_without_a_terminal() {
     for (name, script, status) in [("code", "echo out; exit 42", 42), ("killed", "echo out; kill -KILL $$", 137)] {
         // As pid 1 of its namespace the shell cannot kill itself; a child of it can, and its status is passed on.
@@ -127,7 +124,6 @@ fn statuses_and_streams_without_a_terminal() {
 }
 
 #[test]
-#[ignore = "needs create and start of the library"]
 fn keep_leaves_the_container() {
     let bundle = Bundle::new("keep", false, "exit 0");
     let output = bundle.run(None, &["--keep"]).wait_with_output().unwrap();

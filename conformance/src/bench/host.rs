@@ -1,40 +1,15 @@
 //! The place to measure in: a mount namespace with a plain cgroup2 view and a tmpfs.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::Result;
 
-/// Set for the benchmark that [`enter`] starts.
-const INSIDE: &str = "RUNTIME_BENCH_INSIDE";
 const CGROUP: &str = "/sys/fs/cgroup";
 /// The floor program's cgroups; it has the same path compiled in.
 const FLOOR_CGROUP: &str = "/sys/fs/cgroup/runtime-bench";
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.subtree_control";
-
-/// True in the process that may change its mounts.
-pub fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
-}
-
-/// Starts this program again, with the same arguments, in a mount namespace of its own.
-pub fn enter() -> Result<i32> {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err("run it as root: it makes cgroups and mounts".to_owned());
-    }
-    let program = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--"])
-        .arg(program)
-        .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
-        .status()
-        .map_err(|e| format!("unshare(1): {e}"))?;
-    Ok(status.code().unwrap_or(128 + status.signal().unwrap_or(0)))
-}
 
 /// The place once it is ready.
 pub struct Host {

@@ -35,6 +35,7 @@ impl Sample {
 /// Runs `command` under `measure`; its stderr goes to the file `log`, because a container that keeps the
 /// descriptor would hold a pipe open. An exit status other than 0 is an error that quotes the log.
 pub fn run(measure: &Path, command: &[&str], log: &Path) -> Result<Sample> {
+    crate::guard::check(command, command.first().unwrap_or(&""))?;
     let stderr = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
     let output = Command::new(measure)
         .args(command)

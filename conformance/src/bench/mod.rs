@@ -30,8 +30,7 @@ pub fn main(args: &[String]) -> i32 {
             say(option::HELP);
             Ok(0)
         }
-        false if host::is_inside() => inside(&options).map(|()| 0),
-        false => host::enter(),
+        false => inside(&options).map(|()| 0),
     });
     done.unwrap_or_else(|error| {
         note(&format!("bench: {error}"));
@@ -39,8 +38,12 @@ pub fn main(args: &[String]) -> i32 {
     })
 }
 
-/// The benchmark proper, in its own mount namespace.
+/// The benchmark proper; it first goes into its own mount namespace, for good.
 fn inside(options: &Options) -> Result<()> {
+    // Opened while the host can still be written to.
+    let json = options.json.as_deref().map(|path| (path, std::fs::File::create(path)));
+    let named: Vec<&std::path::Path> = options.runtimes.iter().map(|(path, _)| path.as_path()).collect();
+    crate::isolate::enter(&[&program::directory()?], &named)?;
     let programs = program::build()?;
     let peers = peer::find(options, &programs)?;
     let host = host::prepare()?;
@@ -50,9 +53,9 @@ fn inside(options: &Options) -> Result<()> {
     let table = bench.run();
     host.leave();
     say(&report::markdown(&peers, &table, bench.notes(), options));
-    if let Some(path) = &options.json {
+    if let Some((path, file)) = json {
         let text = report::json(&peers, &table, options).to_string();
-        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 /// System calls of `command` and of all its children; `None` without strace, or when the command fails.
 pub fn count(command: &[&str], log: &Path) -> Option<usize> {
+    crate::guard::check(command, command.first().unwrap_or(&"")).ok()?;
     let status = Command::new("strace")
         .args(["-f", "-qq", "-o"])
         .arg(log)

@@ -203,7 +203,7 @@ fn rlimit_twice(t: &Test) -> Outcome {
 
 fn sysctl_of_the_host(t: &Test) -> Outcome {
     for key in ["kernel.core_pattern", "vm.swappiness", "kernel.hostname", "fs.file-max"] {
-        refused(t, "/linux/sysctl", json!({ key: "1" }), key).map_err(|e| format!("{key}: {e:?}"))?;
+        refused(t, "/linux/sysctl", json!({ key: "1" }), "sysctl").map_err(|e| format!("{key}: {e:?}"))?;
         fs::remove_dir_all(t.folder.join("bundle"))?;
     }
     Ok(())

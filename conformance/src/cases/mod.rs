@@ -1,13 +1,55 @@
 //! The cases, one file per noun of the plan.
 
+mod attack;
 mod bad_input;
+mod cgroup;
 mod cli;
+mod clock;
+mod device;
+mod ids;
+mod isolation;
+mod label;
 mod lifecycle;
+mod limits;
+mod mount;
+mod namespace;
+mod paths;
+mod privilege;
 mod process;
+mod rootless;
+mod scheduling;
+mod sharing;
+mod stdio;
+mod sysctl;
+mod terminal;
 
 use crate::harness::Case;
 
 /// Every case, in the order they are run.
 pub fn all() -> Vec<Case> {
-    [lifecycle::CASES, cli::CASES, process::CASES, bad_input::CASES].concat()
+    let nouns: &[&[Case]] = &[
+        isolation::CASES,
+        lifecycle::CASES,
+        cli::CASES,
+        process::CASES,
+        bad_input::CASES,
+        attack::CASES,
+        cgroup::CASES,
+        clock::CASES,
+        device::CASES,
+        ids::CASES,
+        label::CASES,
+        limits::CASES,
+        mount::CASES,
+        namespace::CASES,
+        paths::CASES,
+        privilege::CASES,
+        rootless::CASES,
+        scheduling::CASES,
+        sharing::CASES,
+        stdio::CASES,
+        sysctl::CASES,
+        terminal::CASES,
+    ];
+    nouns.concat()
 }

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use super::bind::system;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The receiver of the master.
 pub(crate) enum Master<'a> {
@@ -22,7 +21,7 @@ impl<'a> Master<'a> {
     /// Connects, before anything is made.
     pub(crate) fn socket(path: &'a Path) -> Result<Self> {
         let stream = UnixStream::connect(path)
-            .map_err(|e| system("cannot reach the console socket", &format!("connect({path:?})"), &e))?;
+            .map_err(|e| Error::io("cannot reach the console socket", format!("connect({path:?})"), e))?;
         Ok(Self::Socket(stream, path))
     }
 
@@ -36,7 +35,7 @@ impl<'a> Master<'a> {
                 let rights = [ControlMessage::ScmRights(&fds)];
                 let bytes = [IoSlice::new(name.as_bytes())];
                 sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)
-                    .map_err(|e| system("cannot send the terminal", &format!("sendmsg({path:?})"), &e.into()))?;
+                    .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;
             }
         }
         Ok(())

@@ -15,7 +15,6 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 
-use super::bind::system;
 use super::spawn::Spawned;
 use crate::plan::Listener;
 use crate::spec::Map;
@@ -73,7 +72,7 @@ impl<'a> Announced<'a> {
             .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
             .and_then(|number| pidfd::get_fd(process.pidfd.as_fd(), number))
             .map_err(|e| {
-                let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", &e);
+                let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", e);
                 error.with_hint("the runtime must be allowed to trace the container (kernel.yama.ptrace_scope below 3)")
             })?;
         let state = Announced {
@@ -90,20 +89,19 @@ impl<'a> Announced<'a> {
             state: &state,
         };
         let json = serde_json::to_vec(&message)
-            .map_err(|e| failed("cannot describe the process", "serialize", &io::Error::other(e)))?;
+            .map_err(|e| failed("cannot describe the process", "serialize", io::Error::other(e)))?;
         let deadline = Instant::now() + PATIENCE;
         let agent = reach(&to.path, deadline).map_err(|e| {
-            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), &e);
+            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), e);
             error.with_hint("an agent must listen there before the container is made")
         })?;
-        send(&agent, &json, &fd, deadline).map_err(|e| {
-            failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), &e)
-        })
+        send(&agent, &json, &fd, deadline)
+            .map_err(|e| failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), e))
     }
 }
 
-fn failed(what: &str, call: &str, error: &io::Error) -> Error {
-    system(what, call, error).at("/linux/seccomp/listenerPath")
+fn failed(what: &str, call: &str, error: io::Error) -> Error {
+    Error::io(what, call, error).at("/linux/seccomp/listenerPath")
 }
 
 fn too_slow() -> io::Error {

@@ -22,6 +22,30 @@ mod attr {
     pub(super) const NOSYMFOLLOW: u64 = 0x20_0000;
     /// What a bind with options loses when the options do not name it.
     pub(super) const REPLACED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
+
+    const NAMES: [(u64, &str); 6] = [
+        (RDONLY, "rdonly"),
+        (NOSUID, "nosuid"),
+        (NODEV, "nodev"),
+        (NOEXEC, "noexec"),
+        (NODIRATIME, "nodiratime"),
+        (NOSYMFOLLOW, "nosymfollow"),
+    ];
+
+    /// For people: a plan is read by them only.
+    pub(super) fn names<S: serde::Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        let flags = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| (*name).to_owned());
+        let atime = match set & ATIME {
+            0 => None,
+            ATIME => Some("atime (all bits)".to_owned()),
+            NOATIME => Some("noatime".to_owned()),
+            STRICTATIME => Some("strictatime".to_owned()),
+            other => Some(format!("{other:#x}")),
+        };
+        let known = NAMES.iter().fold(ATIME, |all, (bit, _)| all | bit);
+        let rest = Some(set & !known).filter(|rest| *rest != 0).map(|rest| format!("{rest:#x}"));
+        serializer.collect_seq(flags.chain(atime).chain(rest))
+    }
 }
 
 /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC for the whole tree.
@@ -159,6 +183,12 @@ pub enum MountKind {
     Link(String),
 }
 
+impl MountKind {
+    fn filesystem(fstype: &str, source: &str, options: Vec<(String, String)>) -> Self {
+        Self::Filesystem { fstype: fstype.to_owned(), source: source.to_owned(), options, or_bind: None }
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,14 +198,19 @@ pub struct MountStep {
     /// Where.
     pub target: InRoot,
     /// MOUNT_ATTR_* set.
+    #[serde(serialize_with = "attr::names")]
     pub set: u64,
     /// MOUNT_ATTR_* cleared.
+    #[serde(serialize_with = "attr::names")]
     pub clear: u64,
     /// MOUNT_ATTR_* cleared too where the kernel lets us.
+    #[serde(serialize_with = "attr::names")]
     pub relax: u64,
     /// MOUNT_ATTR_* set on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_set: u64,
     /// MOUNT_ATTR_* cleared on the whole tree.
+    #[serde(serialize_with = "attr::names")]
     pub all_clear: u64,
     /// Propagation, applied in order.
     pub propagation: Vec<Propagation>,
@@ -229,7 +264,7 @@ fn one(cx: &mut Context<'_>, namespaces: &Namespaces, index: usize, mount: &spec
     if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
         cx.problem(format!("{at}/uidMappings"), "not supported by this version of runtime");
     }
-    let fstype = mount.typ.clone().unwrap_or_default();
+    let fstype = mount.typ.as_deref().unwrap_or_default();
     if options.bind.is_none() && !options.remount && fstype == "cgroup" {
         return cgroup(cx, namespaces, mount, target, &options, steps);
     }
@@ -238,7 +273,7 @@ fn one(cx: &mut Context<'_>, namespaces: &Namespaces, index: usize, mount: &spec
     } else if options.remount {
         Some(step(MountKind::Remount, target, &options))
     } else {
-        filesystem(cx, &at, mount, target, options, fstype)
+        filesystem(cx, namespaces, &at, mount, target, options, fstype)
     };
     steps.extend(step);
 }
@@ -373,11 +408,12 @@ const PSEUDO: [&str; 9] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup
 
 fn filesystem(
     cx: &mut Context<'_>,
+    namespaces: &Namespaces,
     at: &str,
     mount: &spec::Mount,
     target: InRoot,
     options: Options,
-    fstype: String,
+    fstype: &str,
 ) -> Option<MountStep> {
     if fstype.is_empty() || fstype == "bind" {
         let message = "a mount needs a type, or the option bind or rbind";
@@ -386,14 +422,16 @@ fn filesystem(
     }
     let mut settings: Vec<(String, String)> =
         options.superblock.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
-    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype.as_str()) {
+    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype) {
         settings.push(("ro".to_owned(), String::new()));
     }
     let has_mode = options.data.iter().any(|(name, _)| name == "mode");
     settings.extend(options.data.iter().cloned());
     let source = mount.source.clone().unwrap_or_default();
     cx.no_nul(&format!("{at}/source"), &source);
-    let kind = MountKind::Filesystem { fstype: fstype.clone(), source, options: settings, or_bind: None };
+    mapped_ids(cx, namespaces, at, &options);
+    let or_bind = host_instead(cx, namespaces, &fstype);
+    let kind = MountKind::Filesystem { fstype: fstype.to_owned(), source, options: settings, or_bind };
     let mut step = step(kind, target, &options);
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
     step.keep_mode = fstype == "tmpfs" && !has_mode;
@@ -402,6 +440,34 @@ fn filesystem(
         step.readonly_late = true;
     }
     Some(step)
+}
+
+/// In a user namespace, procfs and sysfs can only be mounted by who owns the pid or network namespace they show.
+/// Where that is the caller's, what he sees already shows the same. Never for a namespace of the container's own:
+/// it would get the view of another.
+fn host_instead(cx: &mut Context<'_>, namespaces: &Namespaces, fstype: &str) -> Option<Source> {
+    let (kind, path) = match fstype {
+        "proc" => (Kind::Pid, "/proc"),
+        "sysfs" => (Kind::Network, "/sys"),
+        _ => return None,
+    };
+    (inside(cx, namespaces) && !namespaces.is_private(kind)).then(|| cx.host(path.to_owned(), true))
+}
+
+/// `uid=` and `gid=` are ids of the container: the kernel refuses those that are not mapped, without saying which.
+fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: &Options) {
+    let Some(maps) = &namespaces.maps else { return };
+    for (name, value) in &options.data {
+        let lines = match name.as_str() {
+            "uid" => &maps.uid,
+            "gid" => &maps.gid,
+            _ => continue,
+        };
+        if value.parse().is_ok_and(|id| !super::ids::covers(lines, id)) {
+            let message = format!("cannot specify {name}={value} mount option for rootless container: not mapped");
+            cx.problem(format!("{at}/options"), message);
+        }
+    }
 }
 
 /// `type: cgroup`: cgroup2 where that is what the host has, else a tmpfs with one entry per v1 hierarchy.
@@ -418,39 +484,26 @@ fn cgroup(
             fstype: "cgroup2".to_owned(),
             source: mount.source.clone().unwrap_or_default(),
             options: Vec::new(),
-            or_bind: None,
+            // In a user namespace the kernel only mounts what a cgroup namespace of that user shows.
+            or_bind: (inside(cx, namespaces) && !namespaces.is_private(Kind::Cgroup)).then(|| own_cgroup(cx, 0)),
         };
         steps.push(step(kind, target, options));
         return;
     }
     let settings = vec![("mode".to_owned(), "755".to_owned())];
-    let kind = MountKind::Filesystem {
-        fstype: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
-        options: settings,
-        or_bind: None,
-    };
-    let mut base = step(kind, target.clone(), options);
+    let mut base = step(MountKind::filesystem("tmpfs", "tmpfs", settings), target.clone(), options);
     base.set &= !attr::RDONLY;
     base.readonly_late = options.set & attr::RDONLY != 0;
     base.propagation.clear();
     steps.push(base);
-    for (index, hierarchy) in cx.facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
+    let facts = cx.facts;
+    for (index, hierarchy) in facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
         let below = InRoot(format!("{}/{}", target.0, hierarchy.name));
         let kind = if namespaces.is_private(Kind::Cgroup) {
-            MountKind::Filesystem {
-                fstype: "cgroup".to_owned(),
-                source: "cgroup".to_owned(),
-                options: hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect(),
-                or_bind: None,
-            }
+            let options = hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect();
+            MountKind::filesystem("cgroup", "cgroup", options)
         } else {
-            let slot = cx.slots.len();
-            cx.slots.push(SlotSource::CgroupClone { hierarchy: index });
-            MountKind::Bind {
-                source: Source::Slot(super::Slot(u16::try_from(slot).unwrap_or(u16::MAX))),
-                recursive: false,
-            }
+            MountKind::Bind { source: own_cgroup(cx, index), recursive: false }
         };
         steps.push(step(kind, below, options));
         for controller in hierarchy.controllers.iter().filter(|c| **c != hierarchy.name && !c.starts_with("name=")) {
@@ -458,6 +511,26 @@ fn cgroup(
             steps.push(step(MountKind::Link(hierarchy.name.clone()), link, &Options::default()));
         }
     }
+}
+
+/// True if the container's mounts are made in a user namespace.
+fn inside(cx: &Context<'_>, namespaces: &Namespaces) -> bool {
+    namespaces.is_private(Kind::User) || cx.facts.user_namespace
+}
+
+/// The container's cgroup directory in one hierarchy, as the source of a bind.
+fn own_cgroup(cx: &mut Context<'_>, index: usize) -> Source {
+    let facts = cx.facts;
+    let hierarchy = facts.cgroup.hierarchies.get(index);
+    let own = hierarchy.and_then(|h| Some(format!("{}{}", h.mount, h.own.as_deref()?.trim_end_matches('/'))));
+    let own = own.unwrap_or_default();
+    if facts.owns_mounts {
+        return Source::Slot(cx.slot(SlotSource::CgroupClone { hierarchy: index, own }));
+    }
+    let path = cx.spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
+    let placed = crate::cgroup::place(&facts.cgroup, path, &cx.request.id).ok();
+    let place = placed.and_then(|placement| placement.dirs.get(index).map(crate::cgroup::Place::absolute));
+    Source::Cgroup { place: index, path: place.unwrap_or_default(), own }
 }
 
 /// "cpu" is a flag; "name=systemd" is a hierarchy without controllers.

@@ -99,6 +99,10 @@ fn same(folder: i32, name: &Name, device: &Device) -> Result<()> {
 /// The host's node on an empty file, where mknod is not for us.
 fn bind(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {
     let source = mount::host_tree(io, device.slot, plan.text(device.host)?, 0)?;
+    let there = sys::stat(source, Z::EMPTY)?;
+    if !there.is(device.mode & Stat::TYPE) || there.device != (device.major, device.minor) {
+        return Err(Fail::refuse(Refusal::DeviceDiffers));
+    }
     match sys::openat(folder, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644) {
         Ok(file) => sys::close(file),
         Err(fail) if fail.is(errno::EEXIST) => {}

@@ -65,7 +65,7 @@ fn directory(root: i32, path: Z<'_>, mount: &Mount) -> Result<(i32, bool)> {
         Err(fail) if fail.is(errno::ENOENT) => {}
         result => return result.map(|fd| (fd, true)),
     }
-    let made = path::make(root, path, Make::Directory)?;
+    let made = path::make_missing(root, path, Make::Directory)?;
     if !ordinary {
         return Ok((made, false));
     }

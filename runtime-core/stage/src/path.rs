@@ -47,9 +47,38 @@ pub fn make(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
         Err(fail) if fail.is(errno::ENOENT) => {}
         result => return result,
     }
+    make_missing(root, path, make)
+}
+
+/// As [`make`], for what is known to be missing.
+pub fn make_missing(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
+    if let Ok(fd) = make_last(root, path, make) {
+        return Ok(fd);
+    }
     let mut buffer = Buffer::new();
     buffer.push(path.bytes())?;
     walk(root, &mut buffer, make)
+}
+
+/// The common case: only the last component is missing, and it is not a link.
+fn make_last(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
+    let (above, last) = split_last(trim(path.bytes()));
+    let mut name = Name::new();
+    name.set(last)?;
+    let mut buffer = Buffer::new();
+    buffer.push(above)?;
+    let parent = open(root, buffer.z(), O_DIRECTORY)?;
+    let made = make_in(parent, &name, make)
+        .and_then(|()| sys::openat2(parent, name.z(), O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
+    sys::close(parent);
+    made
+}
+
+fn make_in(parent: i32, name: &Name, make: Make) -> Result<()> {
+    match make {
+        Make::Directory => sys::mkdirat(parent, name.z(), 0o755),
+        Make::File => sys::openat(parent, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644).map(sys::close),
+    }
 }
 
 /// Opens the directory that holds the last component of `path`, making it if need be; with that component.
@@ -112,11 +141,7 @@ fn step(root: i32, at: i32, path: &Buffer, end: usize, name: &Name, make: Make) 
         Err(fail) if fail.is(errno::ENOENT) => {}
         result => return result.map(Some),
     }
-    let made = match make {
-        Make::Directory => sys::mkdirat(at, name.z(), 0o755),
-        Make::File => sys::openat(at, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644).map(sys::close),
-    };
-    match made {
+    match make_in(at, name, make) {
         Err(fail) if !fail.is(errno::EEXIST) => return Err(fail),
         _ => {}
     }

@@ -211,9 +211,16 @@ fn executable(path: Z<'_>) -> Result<()> {
 pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
     io.enter(Step::CloseDescriptors, 0);
     let header = &plan.header;
+    const F_SETFD: i32 = 2;
+    const FD_CLOEXEC: u32 = 1;
     let mut first = 3;
     for (_, slot) in plan.items(header.preserved) {
-        sys::dup3(io.slot(slot?)?, first, 0)?;
+        // Either each of them is in its place, or all are above the last place (`launch::extra`): none is
+        // overwritten before it is used.
+        match io.slot(slot?)? {
+            fd if fd == first => drop(sys::fcntl(fd, F_SETFD, 0)?),
+            fd => sys::dup3(fd, first, 0)?,
+        }
         first += 1;
     }
     let mut keep = [io.socket(), -1, -1];
@@ -229,8 +236,6 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
         if fd > from {
             sys::close_range(from, fd - 1)?;
         }
-        const F_SETFD: i32 = 2;
-        const FD_CLOEXEC: u32 = 1;
         sys::fcntl(fd as i32, F_SETFD, FD_CLOEXEC)?;
         from = fd + 1;
     }
@@ -252,17 +257,22 @@ pub fn reset_signals(io: &Io) {
 /// Becomes the program. Only comes back if it could not.
 pub fn exec(plan: &Plan<'_>, io: &Io, program: Z<'_>, home: &Home) -> Fail {
     io.enter(Step::Exec, 0);
-    let reserve = plan.header.flags & flag::HOME != 0;
     let args = vector(plan, io, plan.header.args, 0, None);
-    let env = vector(plan, io, plan.header.env, plan.header.args.count as usize + 1, reserve.then_some(home));
+    let env = environment(plan, io, plan.header.args.count as usize + 1, home);
     match (args, env) {
         (Ok(args), Ok(env)) => sys::execve(program, args, env),
         (Err(fail), _) | (_, Err(fail)) => fail,
     }
 }
 
+/// Pointers to the program's environment, `skip` pointers into the scratch room.
+pub(crate) fn environment(plan: &Plan<'_>, io: &Io, skip: usize, home: &Home) -> Result<&'static [*const u8]> {
+    let reserve = plan.header.flags & flag::HOME != 0;
+    vector(plan, io, plan.header.env, skip, reserve.then_some(home))
+}
+
 /// Pointers to texts, NULL at the end; `last` stands in for the last text.
-fn vector(
+pub(crate) fn vector(
     plan: &Plan<'_>,
     io: &Io,
     texts: List<Text>,

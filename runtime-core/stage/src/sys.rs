@@ -6,7 +6,7 @@
 
 use crate::arch::{self, syscall};
 use crate::fail::{Fail, Result};
-use crate::wire::Z;
+use crate::wire::{Scheduler, Z};
 
 /// An error number.
 pub type Errno = u32;
@@ -64,6 +64,8 @@ pub const O_PATH: i32 = 0o10_000_000;
 pub const O_CREAT: i32 = 0o100;
 /// Must not exist.
 pub const O_EXCL: i32 = 0o200;
+/// Write only.
+pub const O_WRONLY: i32 = 1;
 /// Read and write.
 pub const O_RDWR: i32 = 2;
 /// Never the controlling terminal.
@@ -71,6 +73,8 @@ pub const O_NOCTTY: i32 = 0o400;
 /// Do not wait.
 pub const O_NONBLOCK: i32 = 0o4000;
 
+/// No mount is crossed.
+pub const RESOLVE_NO_XDEV: u64 = 0x01;
 /// Magic links (`/proc/self/fd/N`) are not followed.
 pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 /// No link at all is followed.
@@ -172,8 +176,20 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
     call!(arch::SYS_WRITE, fd, bytes.as_ptr(), bytes.len())
 }
 
-/// close(2); there is nothing to do about an error.
+/// Descriptors below this stay open when they are given up.
+const LEFT_OPEN: i32 = 96;
+
+/// Gives a descriptor up. What is not needed any more is closed by one close_range(2) before the program begins, not by
+/// a close(2) each: a launch makes some fifty. The kernel hands out the lowest free number, so a launch that makes
+/// more than [`LEFT_OPEN`] closes the rest at once, and no list of mounts can run into RLIMIT_NOFILE.
 pub fn close(fd: i32) {
+    if fd >= LEFT_OPEN {
+        let _ = call!(arch::SYS_CLOSE, fd);
+    }
+}
+
+/// close(2), for real: where it matters that nobody holds the file any more.
+pub fn close_now(fd: i32) {
     let _ = call!(arch::SYS_CLOSE, fd);
 }
 
@@ -492,6 +508,57 @@ pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     call!(arch::SYS_PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
 }
 
+/// struct sched_attr (sched(7)), with the utilisation bounds the kernel wants to see once their flags are set.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+}
+
+/// sched_setattr(2) of the caller.
+pub fn sched_setattr(how: &Scheduler) -> Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: how.policy,
+        flags: how.flags,
+        nice: how.nice,
+        priority: how.priority,
+        runtime: how.runtime,
+        deadline: how.deadline,
+        period: how.period,
+        util_min: 0,
+        util_max: 0,
+    };
+    call!(arch::SYS_SCHED_SETATTR, 0, &raw const attr, 0).map(drop)
+}
+
+/// ioprio_set(2) of the caller.
+pub fn ioprio_set(priority: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    call!(arch::SYS_IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, priority).map(drop)
+}
+
+/// personality(2).
+pub fn personality(domain: u32) -> Result<()> {
+    call!(arch::SYS_PERSONALITY, domain).map(drop)
+}
+
+/// set_mempolicy(2) with a mask of nodes as it stands in memory.
+pub fn set_mempolicy(mode: u32, nodes: &[u8]) -> Result<()> {
+    // The kernel counts one bit more than it reads.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 8 + 1 };
+    let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
+    call!(arch::SYS_SET_MEMPOLICY, mode, mask, bits).map(drop)
+}
+
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): the keyring's serial number.
 pub fn join_session_keyring(name: Z<'_>) -> Result<u32> {
     call!(arch::SYS_KEYCTL, 1, name.as_ptr()).map(|serial| serial as u32)
@@ -646,6 +713,83 @@ pub fn fork(mut args: CloneArgs, pidfd: &mut i32) -> Result<usize> {
     call!(arch::SYS_CLONE3, &raw const args, size_of::<CloneArgs>())
 }
 
+/// clone(2) as fork(2) with a pidfd: 0 in the child. Filters made for containers allow it, unlike clone3(2).
+pub fn plain_fork(pidfd: &mut i32) -> Result<usize> {
+    const SIGCHLD: u64 = 17;
+    call!(arch::SYS_CLONE, clone::PIDFD | SIGCHLD, 0, core::ptr::from_mut(pidfd))
+}
+
+/// wait4(2) of a child: its status word.
+pub fn wait(pid: i32) -> Result<i32> {
+    let mut status = 0_i32;
+    loop {
+        match call!(arch::SYS_WAIT4, pid, &raw mut status, 0, 0) {
+            Err(fail) if fail.is(errno::EINTR) => {}
+            result => return result.map(|_| status),
+        }
+    }
+}
+
+/// kill(2).
+pub fn kill(pid: i32, signal: u32) -> Result<()> {
+    call!(arch::SYS_KILL, pid, signal).map(drop)
+}
+
+/// getpid(2).
+pub fn getpid() -> u32 {
+    call!(arch::SYS_GETPID).unwrap_or(0) as u32
+}
+
+/// pipe2(O_CLOEXEC): the end to read, and the one to write.
+pub fn pipe() -> Result<(i32, i32)> {
+    let mut ends = [-1_i32; 2];
+    call!(arch::SYS_PIPE2, ends.as_mut_ptr(), O_CLOEXEC)?;
+    let [read, write] = ends;
+    Ok((read, write))
+}
+
+/// memfd_create(2), close-on-exec.
+pub fn memfd(name: Z<'_>) -> Result<i32> {
+    const MFD_CLOEXEC: u32 = 1;
+    call!(arch::SYS_MEMFD_CREATE, name.as_ptr(), MFD_CLOEXEC).map(|fd| fd as i32)
+}
+
+/// lseek(fd, 0, SEEK_SET).
+pub fn rewind(fd: i32) -> Result<()> {
+    call!(arch::SYS_LSEEK, fd, 0, 0).map(drop)
+}
+
+/// Milliseconds of CLOCK_MONOTONIC.
+pub fn milliseconds() -> Result<u64> {
+    const CLOCK_MONOTONIC: u32 = 1;
+    let mut time = [0_u64; 2];
+    call!(arch::SYS_CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr())?;
+    let [seconds, nanoseconds] = time;
+    Ok(seconds * 1000 + nanoseconds / 1_000_000)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PollFd {
+    fd: i32,
+    events: i16,
+    revents: i16,
+}
+
+/// ppoll(2) for two descriptors to be readable or at their end, a negative one left out, for at most `timeout`
+/// milliseconds: which of them are.
+pub fn poll(fds: [i32; 2], timeout: Option<u64>) -> Result<[bool; 2]> {
+    const POLLIN: i16 = 1;
+    let mut set = fds.map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    let milliseconds = timeout.unwrap_or(0);
+    let mut time = [milliseconds / 1000, milliseconds % 1000 * 1_000_000];
+    let time = if timeout.is_some() { time.as_mut_ptr() } else { core::ptr::null_mut() };
+    match call!(arch::SYS_PPOLL, set.as_mut_ptr(), 2, time, 0, 8) {
+        Err(fail) if !fail.is(errno::EINTR) => Err(fail),
+        _ => Ok(set.map(|fd| fd.revents != 0)),
+    }
+}
+
 /// Maps `length` bytes of a descriptor, shared and writable.
 pub fn map_shared(fd: i32, length: usize) -> Result<*mut u8> {
     const PROT_READ_WRITE: u32 = 3;
@@ -678,7 +822,7 @@ pub unsafe fn decimal_argument(stack: *const usize, index: usize) -> Option<i32>
 }
 
 mod block;
-pub use block::{Block, word};
+pub use block::{Block, NOTE_MOST, NOTE_ROOM, word};
 
 /// fchown(2), the group left as it is.
 pub fn fchown(fd: i32, uid: u32) -> Result<()> {

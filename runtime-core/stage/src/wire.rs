@@ -144,6 +144,10 @@ record! {
         tasks: List<u32>,
         /// Namespaces to join, in order.
         joins: List<Join>,
+        /// Root of a procfs nobody else sees, for what is set by writing to one; NO_SLOT where nothing is.
+        proc: u32,
+        /// What goes into timens_offsets; empty: nothing.
+        time_offsets: Text,
         /// Name of the session keyring to join; empty: none.
         keyring: Text,
         /// Its permission bits (keyctl_setperm(3)).
@@ -166,6 +170,12 @@ record! {
         hostname: Text,
         /// NIS domain name.
         domainname: Text,
+        /// What goes into AppArmor's exec attribute; empty: nothing.
+        apparmor: Text,
+        /// What goes into SELinux's exec attribute; empty: nothing.
+        selinux: Text,
+        /// Kernel parameters, in order.
+        sysctls: List<Sysctl>,
         /// Read-only paths.
         readonly_paths: List<Text>,
         /// Masked paths.
@@ -204,12 +214,34 @@ record! {
         inheritable: u64,
         /// Ambient set.
         ambient: u64,
+        /// Execution domain; [`UNSET`]: leave.
+        personality: u32,
+        /// NUMA policy with its flags; [`UNSET`]: leave.
+        memory_policy: u32,
+        /// Its nodes, a bit each.
+        memory_nodes: List<u64>,
+        /// CPU scheduling: none, or one.
+        scheduler: List<Scheduler>,
+        /// I/O priority, as ioprio_set(2) takes it; [`UNSET`]: leave.
+        io_priority: u32,
         /// Resource limits.
         rlimits: List<Rlimit>,
         /// Seccomp program: offset and instruction count.
         seccomp: List<u64>,
         /// SECCOMP_FILTER_FLAG_*.
         seccomp_flags: u32,
+        /// Hooks run in the container's namespaces before the root is entered.
+        create_container: List<Hook>,
+        /// Hooks run by the user, in the root, right before the program.
+        start_container: List<Hook>,
+        /// Where createContainer hooks run.
+        hook_cwd: Text,
+        /// The state for createContainer hooks, up to the pid.
+        hook_creating: Text,
+        /// The state for startContainer hooks, up to the pid.
+        hook_created: Text,
+        /// The state from behind the pid on.
+        hook_rest: Text,
         /// Slot of the fifo that is read to wait for `start`; NO_SLOT: wait for a message.
         gate: u32,
         /// Slot of the fifo that reports execve's result; NO_SLOT: by message.
@@ -290,6 +322,44 @@ record! {
         target: Text,
     }
 
+    /// One kernel parameter.
+    pub struct Sysctl {
+        /// Its file, relative to the root of a procfs.
+        path: Text,
+        /// What is written there.
+        value: Text,
+    }
+
+    /// struct sched_attr of sched_setattr(2), as far as the spec has it.
+    pub struct Scheduler {
+        /// SCHED_* number.
+        policy: u32,
+        /// Priority of the real-time policies.
+        priority: u32,
+        /// SCHED_FLAG_* bits.
+        flags: u64,
+        /// Nice value of the normal policies.
+        nice: i32,
+        /// SCHED_DEADLINE: nanoseconds of work.
+        runtime: u64,
+        /// SCHED_DEADLINE: within which it is done.
+        deadline: u64,
+        /// SCHED_DEADLINE: how often.
+        period: u64,
+    }
+
+    /// A hook the stage runs.
+    pub struct Hook {
+        /// Program.
+        path: Text,
+        /// argv.
+        args: List<Text>,
+        /// Environment; empty for a startContainer hook: the program's.
+        env: List<Text>,
+        /// Seconds it may take; 0: as long as it wants.
+        timeout: u32,
+    }
+
     /// One resource limit.
     pub struct Rlimit {
         /// RLIMIT_* number.
@@ -300,6 +370,9 @@ record! {
         hard: u64,
     }
 }
+
+/// A number that is not to be set.
+pub const UNSET: u32 = u32::MAX;
 
 /// First word of a plan.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"rtp1");
@@ -335,6 +408,8 @@ pub mod flag {
     pub const SEARCH_PATH: u32 = 1 << 12;
     /// Take id 0 of the user namespace that was made or joined.
     pub const BECOME_ROOT: u32 = 1 << 13;
+    /// Have the parent move network devices in.
+    pub const NET_DEVICES: u32 = 1 << 14;
 }
 
 /// What a [`Mount`] does.
