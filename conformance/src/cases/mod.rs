@@ -6,6 +6,8 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod filesystem;
+mod hook;
 mod ids;
 mod isolation;
 mod label;
@@ -16,6 +18,7 @@ mod namespace;
 mod paths;
 mod privilege;
 mod process;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -37,6 +40,8 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        filesystem::CASES,
+        hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
@@ -44,6 +49,7 @@ pub fn all() -> Vec<Case> {
         namespace::CASES,
         paths::CASES,
         privilege::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,

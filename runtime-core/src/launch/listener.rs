@@ -60,7 +60,6 @@ impl<'a> Announced<'a> {
     }
 
     /// For a further process of the running container with first process `init`.
-    #[allow(dead_code, reason = "for exec")]
     pub(crate) fn running(id: &'a str, init: i32, bundle: String, annotations: Map<String>) -> Self {
         Self { oci_version: OCI_VERSION, id, status: "running", pid: Some(init), bundle, annotations }
     }

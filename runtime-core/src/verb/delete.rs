@@ -99,8 +99,9 @@ fn lock(dir: &mut Dir, created: Option<&str>, force: bool) -> Result<()> {
 
 /// Kills a hook whose runner has died, and by force any.
 fn kill_hook(dir: &Dir, force: bool) {
-    let Some((pid, start, unlocked)) = dir.noted_hook() else { return };
-    if (force || !unlocked) && crate::sys::proc::stat(pid).is_ok_and(|stat| stat.start == start) {
+    if let Some((pid, unlocked)) = dir.noted_hook()
+        && (force || !unlocked)
+    {
         kill_tree(pid);
     }
 }
