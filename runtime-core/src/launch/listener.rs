@@ -67,13 +67,7 @@ impl<'a> Announced<'a> {
     /// Takes descriptor `number` out of the process and sends it to the agent. On an error the process must not
     /// live on: some of its calls would wait for ever.
     pub(super) fn hand_over(&self, to: &Listener, process: &Spawned, number: u64) -> Result<()> {
-        let fd = i32::try_from(number)
-            .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
-            .and_then(|number| pidfd::get_fd(process.pidfd.as_fd(), number))
-            .map_err(|e| {
-                let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", e);
-                error.with_hint("the runtime must be allowed to trace the container (kernel.yama.ptrace_scope below 3)")
-            })?;
+        let fd = fetch(process, number)?;
         let state = Announced {
             pid: self.pid.or(Some(process.pid)),
             bundle: self.bundle.clone(),
@@ -97,6 +91,17 @@ impl<'a> Announced<'a> {
         send(&agent, &json, &fd, deadline)
             .map_err(|e| failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), e))
     }
+}
+
+/// The listener, which is descriptor `number` of the process.
+pub(super) fn fetch(process: &Spawned, number: u64) -> Result<OwnedFd> {
+    i32::try_from(number)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
+        .and_then(|number| pidfd::get_fd(process.pidfd.as_fd(), number))
+        .map_err(|e| {
+            let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", e);
+            error.with_hint("the runtime must be allowed to trace the container (kernel.yama.ptrace_scope below 3)")
+        })
 }
 
 fn failed(what: &str, call: &str, error: io::Error) -> Error {

@@ -123,6 +123,7 @@ fn make(
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    launch.report_to(request.seccomp_report.as_ref());
     if plan.listener.is_some() {
         let annotations = record.annotations.clone();
         launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
@@ -265,6 +266,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
         exec: None,
+        seccomp_report: request.seccomp_report.is_some(),
         rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
