@@ -124,6 +124,7 @@ fn run(command: Command) -> Command {
         .arg(switch("detach", "Do not wait: leave the container running").short('d'))
         .arg(switch("keep", "Do not delete the container when it has ended"))
         .arg(switch("no-subreaper", "Do not adopt and reap processes the container orphans"))
+        .arg(value("seccomp-report", "FILE", "Write the system calls that the seccomp profile denies here, as JSON"))
 }
 
 fn start(command: Command) -> Command {

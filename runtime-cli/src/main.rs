@@ -185,10 +185,14 @@ fn create(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
 fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, String> {
     let run = || {
         let launch = Launch::new(matches)?;
+        let seccomp_report = path(matches, "seccomp-report")?;
         if flag(matches, "detach") {
+            if seccomp_report.is_some() {
+                return Err("--seccomp-report needs a runtime that stays: it cannot be used with --detach".to_owned());
+            }
             return runtime.run(&launch.detached()).map(|_| 0).map_err(|error| error.to_string());
         }
-        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper") };
+        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper"), seccomp_report };
         run::foreground(runtime, &launch, manner, log)
     };
     run().map_err(|message| format!("{} run failed: {message}", args::NAME))

@@ -199,6 +199,8 @@ pub struct Request {
     pub listen_fds: u32,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// Report what the seccomp profile denies.
+    pub seccomp_report: bool,
     /// The container an exec goes into; `None`: one is made.
     pub exec: Option<Target>,
 }
@@ -279,6 +281,9 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// The filter as the profile says, where it is loaded with its denials notified to the caller.
+    #[serde(skip)]
+    pub reported: Option<crate::seccomp::Filter>,
     /// Who gets its listener, if it notifies.
     pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
@@ -297,6 +302,7 @@ pub(crate) struct Context<'a> {
     pub warnings: Vec<String>,
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
+    pub reported: Option<crate::seccomp::Filter>,
 }
 
 impl Context<'_> {
@@ -342,6 +348,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         warnings: Vec::new(),
         slots: Vec::new(),
         origins: Origins::default(),
+        reported: None,
     };
     let cx = &mut context;
     unsupported::check(cx);
@@ -387,6 +394,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),
+        reported: cx.reported.take(),
         seccomp,
         namespaces,
         root,

@@ -145,6 +145,7 @@ fn make(
     drop(placeholder);
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    launch.report_to(request.seccomp_report.as_ref());
     if plan.listener.is_some() {
         let annotations = record.annotations.clone();
         launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
@@ -311,6 +312,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
         exec: None,
+        seccomp_report: request.seccomp_report.is_some(),
         rootless: runtime.options.rootless,
     };
     let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;
