@@ -96,6 +96,8 @@ pub struct Test {
     pub state: PathBuf,
     /// `--all`: every point instead of a sample.
     pub all: bool,
+    /// How long one call of the runtime may take.
+    pub limit: Duration,
     transcript: RefCell<Vec<String>>,
 }
 
@@ -103,7 +105,15 @@ impl Test {
     pub fn new(runtime: &Runtime, id: String, folder: PathBuf, all: bool) -> std::io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let state = folder.join("state");
-        Ok(Self { runtime: runtime.clone(), id, folder, state, all, transcript: RefCell::new(Vec::new()) })
+        Ok(Self {
+            runtime: runtime.clone(),
+            id,
+            folder,
+            state,
+            all,
+            limit: LIMIT,
+            transcript: RefCell::new(Vec::new()),
+        })
     }
 
     pub fn bundle(&self) -> Outcome<Bundle> {
@@ -144,7 +154,7 @@ impl Test {
     }
 
     pub fn wait(&self, running: Running) -> Outcome<Output> {
-        let output = running.wait(LIMIT)?;
+        let output = running.wait(self.limit)?;
         let mut transcript = self.transcript.borrow_mut();
         transcript.push(format!("  exit {} after {:?}", output.code, output.took));
         let head = |s: &str| s.chars().take(600).collect::<String>();
@@ -295,6 +305,11 @@ impl Test {
     pub fn cgroup_file(&self, controller: &str, file: &str) -> Option<String> {
         let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
         fs::read_to_string(path).ok().map(|s| s.trim().into())
+    }
+
+    /// A line for the transcript.
+    pub fn note(&self, line: &str) {
+        self.transcript.borrow_mut().push(format!("  note: {line}"));
     }
 
     pub fn transcript(&self) -> String {
