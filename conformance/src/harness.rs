@@ -169,8 +169,10 @@ fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Optio
     // There is no point in waiting long for what is known to take for ever.
     let hangs = expected.is_some_and(|reason| reason.contains("for ever"));
     let test = match Test::new(runtime, id, place.clone(), all) {
-        Ok(test) if hangs => Test { limit: Duration::from_secs(2), ..test },
-        Ok(test) => test,
+        Ok(mut test) => {
+            test.limit = if hangs { Duration::from_secs(2) } else { test.limit };
+            test
+        }
         Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), String::new()),
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (case.run)(&test)));
