@@ -2,7 +2,9 @@
 
 use crate::cases;
 use crate::expect;
+use crate::isolate;
 use crate::leak;
+use crate::rootfs;
 use crate::runtime::Runtime;
 use crate::test::{Failure, Outcome, Test};
 use std::collections::BTreeMap;
@@ -62,7 +64,7 @@ pub fn main(args: &[String]) -> i32 {
         chosen.iter().for_each(|c| println!("{}", c.name));
         return 0;
     }
-    if let Err(e) = crate::isolate::enter(&[], &options.runtimes.iter().map(PathBuf::as_path).collect::<Vec<_>>()) {
+    if let Err(e) = isolated(&options, &chosen) {
         eprintln!("{e}: no runtime was started");
         return 1;
     }
@@ -75,6 +77,19 @@ pub fn main(args: &[String]) -> i32 {
         missing.retain(|(name, _)| options.only.contains(name));
     }
     run(&options, &chosen, &runtimes, &missing)
+}
+
+/// From here on nothing of the host can be written to. A root filesystem that is not there yet is made on the way.
+fn isolated(options: &Options, chosen: &[Case]) -> Result<(), String> {
+    let visible: Vec<&Path> = options.runtimes.iter().map(PathBuf::as_path).collect();
+    if !chosen.iter().any(|case| case.name.contains("::debian_")) {
+        return isolate::enter(&[], &visible);
+    }
+    let cache = rootfs::cache()?;
+    isolate::enter(&[&cache], &visible)?;
+    rootfs::prepare(&cache);
+    isolate::close(&cache)?;
+    isolate::prove(&[])
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {

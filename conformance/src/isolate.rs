@@ -56,6 +56,11 @@ pub fn enter(writable: &[&Path], visible: &[&Path]) -> Result<()> {
     prove(writable)
 }
 
+/// Makes a directory that was named writable read-only, from now on.
+pub fn close(path: &Path) -> Result<()> {
+    read_only(path)
+}
+
 /// Shows that the host cannot be written to: by its mounts, by trying to write and by trying to remove.
 pub fn prove(writable: &[&Path]) -> Result<()> {
     let allowed = |point: &str| {

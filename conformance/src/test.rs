@@ -140,8 +140,8 @@ impl Test {
         command
     }
 
-    /// Starts without waiting.
-    pub fn spawn(&self, command: Command, stdin: Option<File>) -> Outcome<Running> {
+    /// Writes the command down, unless it could harm this host: then it is refused. Every start passes here.
+    pub fn allowed(&self, command: &Command) -> Outcome {
         // The wrapper in front of the runtime is always the same; from its path on it is worth reading.
         let words: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         let from = words.iter().position(|w| Path::new(w) == self.runtime.path).map_or(0, |n| n + 1);
@@ -150,6 +150,12 @@ impl Test {
             return Err(format!("refused to start {name}: {word:?} as an id could destroy this host").into());
         }
         self.transcript.borrow_mut().push(format!("$ {} {}", self.runtime.name, words[from..].join(" ")));
+        Ok(())
+    }
+
+    /// Starts without waiting.
+    pub fn spawn(&self, command: Command, stdin: Option<File>) -> Outcome<Running> {
+        self.allowed(&command)?;
         Ok(command::start(command, &self.folder, stdin)?)
     }
 

@@ -13,6 +13,7 @@ mod mount;
 mod namespace;
 mod paths;
 mod process;
+mod shell;
 mod stdio;
 mod terminal;
 
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         paths::CASES,
         device::CASES,
         terminal::CASES,
+        shell::CASES,
         cgroup::CASES,
         bad_input::CASES,
         attack::CASES,
