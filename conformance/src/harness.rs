@@ -150,8 +150,9 @@ fn run(options: &Options, chosen: &[Case], runtimes: &[Runtime], missing: &[(Str
                 while let Some((case, runtime)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let expected = differences.get(&runtime.name).and_then(|l| l.get(case.name));
                     let start = Instant::now();
-                    let (verdict, transcript) = one(case, runtime, &folder, options.all, expected);
+                    let (verdict, remarks, transcript) = one(case, runtime, &folder, options.all, expected);
                     tell(case, runtime, &verdict, &transcript, start.elapsed(), &tally, options.verbose);
+                    remarks.iter().for_each(|line| println!("         {}: {line}", runtime.name));
                 }
             });
         }
@@ -177,7 +178,13 @@ fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
 }
 
 /// One case with one runtime, and the look at what it left.
-fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Option<&String>) -> (Verdict, String) {
+fn one(
+    case: &Case,
+    runtime: &Runtime,
+    folder: &Path,
+    all: bool,
+    expected: Option<&String>,
+) -> (Verdict, Vec<String>, String) {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let id = format!("cf{}-{}x", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let place = folder.join(&id);
@@ -188,7 +195,7 @@ fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Optio
             test.limit = if hangs { Duration::from_secs(2) } else { test.limit };
             test
         }
-        Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), String::new()),
+        Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), Vec::new(), String::new()),
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (case.run)(&test)));
     let mut outcome = outcome.unwrap_or_else(|_| Err(Failure::Fail("the test itself panicked".into())));
@@ -219,7 +226,7 @@ fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Optio
         (Err(Failure::Fail(_)), Some(reason)) => Verdict::Expected(reason.clone()),
         (Err(Failure::Fail(why)), None) => Verdict::Failed(why),
     };
-    (verdict, test.transcript())
+    (verdict, test.remarks(), test.transcript())
 }
 
 fn tell(

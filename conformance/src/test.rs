@@ -99,6 +99,7 @@ pub struct Test {
     /// How long one call of the runtime may take.
     pub limit: Duration,
     transcript: RefCell<Vec<String>>,
+    remarks: RefCell<Vec<String>>,
 }
 
 impl Test {
@@ -112,7 +113,8 @@ impl Test {
             state,
             all,
             limit: LIMIT,
-            transcript: RefCell::new(Vec::new()),
+            transcript: RefCell::default(),
+            remarks: RefCell::default(),
         })
     }
 
@@ -313,9 +315,13 @@ impl Test {
         fs::read_to_string(path).ok().map(|s| s.trim().into())
     }
 
-    /// A line for the transcript.
-    pub fn note(&self, line: &str) {
-        self.transcript.borrow_mut().push(format!("  note: {line}"));
+    /// A figure that is printed with the result.
+    pub fn remark(&self, line: &str) {
+        self.remarks.borrow_mut().push(line.to_owned());
+    }
+
+    pub fn remarks(&self) -> Vec<String> {
+        self.remarks.take()
     }
 
     pub fn transcript(&self) -> String {

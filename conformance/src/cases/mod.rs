@@ -16,6 +16,7 @@ mod process;
 mod shell;
 mod stdio;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         bad_input::CASES,
         attack::CASES,
+        trace::CASES,
     ]
     .concat()
 }
