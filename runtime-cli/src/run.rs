@@ -79,7 +79,6 @@ fn attend(container: &Container, signals: &SignalFd) -> Result<i32, String> {
 
 fn serve(c: &Container, signals: &SignalFd, relay: &mut Relay, terminal: Option<&Terminal>) -> Result<(), Errno> {
     let Some(end) = c.pidfd() else { return drain(signals, relay) };
-    let init = c.pid();
     loop {
         let woken = relay.step(signals.as_fd(), Some(end), PollTimeout::NONE)?;
         if woken.ended {
@@ -87,7 +86,7 @@ fn serve(c: &Container, signals: &SignalFd, relay: &mut Relay, terminal: Option<
         }
         while let Some(signal) = woken.signal.then(|| next(signals)).flatten() {
             match signal {
-                libc::SIGCHLD => reap(init),
+                libc::SIGCHLD => reap(c.pid()),
                 libc::SIGWINCH => terminal.into_iter().for_each(|terminal| relay.resize(terminal)),
                 // The kernel sends these for what our own descriptors do.
                 libc::SIGURG | libc::SIGPIPE => {}

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::Result;
 use crate::state::{Init, Record, Root, State};
+use crate::{Log, Result, Runtime};
 
 /// Signal to send, as the kernel numbers it; 0 only asks whether the process is there.
 pub type Signal = i32;
@@ -38,6 +38,8 @@ pub struct Container {
     pub(crate) root: Arc<Root>,
     /// What `state` shows as the owner.
     pub(crate) owner: String,
+    /// Takes what hooks have to say.
+    pub(crate) log: Option<Log>,
     console: Mutex<Option<OwnedFd>>,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<OwnedFd>,
@@ -46,7 +48,13 @@ pub struct Container {
 impl Container {
     /// A handle on what `record` tells, without a terminal.
     pub(crate) fn new(root: Arc<Root>, record: Record) -> Self {
-        Self { record, root, owner: String::new(), console: Mutex::new(None), pidfd: OnceLock::new() }
+        Self { record, root, owner: String::new(), log: None, console: Mutex::new(None), pidfd: OnceLock::new() }
+    }
+
+    /// Adds the runtime's log.
+    pub(crate) fn logging(mut self, runtime: &Runtime) -> Self {
+        self.log.clone_from(&runtime.options.log);
+        self
     }
 
     /// Adds what only the creator holds: the first process, and the terminal's master side.
@@ -63,6 +71,9 @@ impl Container {
 
     /// Host pid of the container's first process; `None` once it is gone.
     pub fn pid(&self) -> Option<i32> {
+        if let Some(pidfd) = self.pidfd.get() {
+            return crate::sys::pidfd::pid(pidfd.as_fd()).ok();
+        }
         self.state().ok().and_then(|state| state.pid)
     }
 
@@ -91,6 +102,17 @@ impl Container {
     /// its own when it is SIGKILL.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         crate::verb::kill::kill(self, signal)
+    }
+
+    /// What the container's cgroups have counted: processor time, memory, tasks, I/O, pressure, OOM kills.
+    pub fn stats(&self) -> Result<crate::cgroup::Stats> {
+        crate::verb::stats::stats(self)
+    }
+
+    /// Changes limits. What `request` leaves out stays as it is, and nothing changes if one limit is refused; device
+    /// rules never change.
+    pub fn update(&self, request: &crate::spec::Resources) -> Result<()> {
+        crate::verb::update::update(self, request)
     }
 
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).

@@ -75,6 +75,19 @@ impl Error {
         Self::new(ErrorKind::System, what).with_call(call, errno)
     }
 
+    /// The same from an error of the standard library or of nix; one that is no system call's is a reason.
+    pub fn io(what: impl Into<String>, call: impl Into<String>, error: impl Into<std::io::Error>) -> Self {
+        let error = error.into();
+        match error.raw_os_error() {
+            Some(errno) => Self::system(what, call, errno),
+            None => {
+                let mut this = Self::new(ErrorKind::System, what).with_reason(&error.to_string());
+                this.0.call = Some(call.into());
+                this
+            }
+        }
+    }
+
     /// Everything found wrong with a document, at once.
     pub fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Self {
         let mut error = Self::new(ErrorKind::InvalidConfig, what);
@@ -86,6 +99,12 @@ impl Error {
     /// Adds the JSON pointer of the part of the config this is about.
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
         self.0.pointer = Some(pointer.into());
+        self
+    }
+
+    /// As [`Error::at`], where no pointer is known yet.
+    pub(crate) fn or_at(mut self, pointer: impl Into<String>) -> Self {
+        self.0.pointer.get_or_insert_with(|| pointer.into());
         self
     }
 
@@ -210,18 +229,21 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// errno as people and engines read it: `permission denied (EACCES)`. Engines match the lower-case text.
+/// errno as people and engines read it: `permission denied (EACCES)`.
 pub fn describe(errno: i32) -> String {
-    let name = nix::errno::Errno::from_raw(errno);
-    let text = name.desc();
+    format!("{} ({:?})", text(errno), nix::errno::Errno::from_raw(errno))
+}
+
+/// The text of errno alone, as Go has it: engines match `permission denied`, in lower case.
+pub(crate) fn text(errno: i32) -> String {
+    let text = nix::errno::Errno::from_raw(errno).desc();
     let mut letters = text.chars();
-    let text = match letters.next() {
+    match letters.next() {
         Some(first) if text.chars().nth(1).is_some_and(char::is_lowercase) => {
             first.to_lowercase().chain(letters).collect()
         }
         _ => text.to_owned(),
-    };
-    format!("{text} ({name:?})")
+    }
 }
 
 #[cfg(test)]
@@ -242,5 +264,15 @@ mod tests {
         assert_eq!(error.to_string(), "config.json: /a: x; /b: y");
         assert_eq!(describe(libc::ENOENT), "no such file or directory (ENOENT)");
         assert_eq!(describe(libc::EIO), "I/O error (EIO)");
+        assert_eq!(text(libc::ENOENT), "no such file or directory");
+    }
+
+    #[test]
+    fn an_error_of_the_library_or_of_the_kernel() {
+        let error = Error::io("open it", "open(x)", nix::errno::Errno::EPERM);
+        assert_eq!(error.to_string(), "open it: open(x): operation not permitted (EPERM)");
+        assert_eq!(error.errno(), Some(libc::EPERM));
+        let error = Error::io("read it", "read(x)", std::io::Error::other("not a number"));
+        assert_eq!((error.to_string().as_str(), error.errno()), ("read it: not a number: read(x)", None));
     }
 }

@@ -1,133 +1,103 @@
-//! namespaces: new ones, the runtime's own, joined ones, and the user namespace with its maps.
+//! linux.namespaces, uidMappings, gidMappings: new, inherited and joined, all eight kinds.
 
 use crate::bundle::Bundle;
 use crate::cases;
 use crate::report::Report;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 cases!["namespace":
-    the_five_are_new, left_out_is_the_runtimes, no_pid_namespace_of_its_own, cgroup_is_new_and_starts_at_the_containers,
-    time_is_new, joins_another_containers, joins_by_path, joined_pid_namespace, user_namespace_maps_ids,
-    user_namespace_of_several_ranges, user_namespace_owns_the_others, user_namespace_joined, user_without_mappings,
-    user_with_network_of_the_host,
+    new_ones_are_new, missing_ones_are_inherited, each_kind_is_joined, all_but_mount_are_joined_at_once,
+    joined_pid_namespace_sees_both, joined_user_namespace, mappings_of_a_joined_namespace_are_compared,
+    the_runtimes_own_mount_namespace_is_refused, the_runtimes_own_user_namespace_is_refused, loopback_is_up,
+    cgroup_namespace_begins_at_the_container, ids_in_many_ranges, bad_mappings_are_refused, relative_path_is_refused,
+    file_that_is_no_namespace_is_refused, hostname_and_domainname, bad_names_are_refused,
 ];
 
-/// The namespaces of a process, by the names of /proc/PID/ns.
-fn of(pid: &str, name: &str) -> Outcome<String> {
-    Ok(fs::read_link(format!("/proc/{pid}/ns/{name}"))?.to_string_lossy().into_owned())
+/// The spec's name, and that below /proc/PID/ns.
+const KINDS: [(&str, &str); 8] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("user", "user"),
+    ("cgroup", "cgroup"),
+    ("time", "time"),
+];
+
+fn link(pid: &str, file: &str) -> Outcome<Value> {
+    Ok(json!(fs::read_link(format!("/proc/{pid}/ns/{file}"))?.to_string_lossy()))
 }
 
-fn is(report: &Report, name: &str) -> String {
-    report.at(&format!("/namespaces/{name}")).as_str().unwrap_or("").to_owned()
-}
-
-fn the_five_are_new(t: &Test) -> Outcome {
-    let report = t.report(&t.bundle()?)?;
-    for name in ["pid", "net", "ipc", "uts", "mnt"] {
-        check!(is(&report, name) != of("self", name)?, "{name} is the runtime's");
-    }
-    for name in ["user", "cgroup", "time"] {
-        check_eq!(is(&report, name), of("self", name)?, "{name}");
-    }
-    Ok(())
-}
-
-fn left_out_is_the_runtimes(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.remove("/hostname");
-    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
-        bundle.drop_namespace(kind);
-        check_eq!(is(&t.report(&bundle)?, name), of("self", name)?, "{kind}");
-    }
-    Ok(())
-}
-
-fn no_pid_namespace_of_its_own(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.drop_namespace("pid");
-    let report = t.report(&bundle)?;
-    check_eq!(is(&report, "pid"), of("self", "pid")?, "pid namespace");
-    check!(report.at("/ids/pid").as_i64() > Some(1), "pid {}", report.at("/ids/pid"));
-    check_eq!(report.at("/ids/sid"), report.at("/ids/pid"), "a session of its own");
-    Ok(())
-}
-
-fn cgroup_is_new_and_starts_at_the_containers(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.namespace("cgroup", "");
-    let report = t.report(&bundle)?;
-    check!(is(&report, "cgroup") != of("self", "cgroup")?, "the cgroup namespace is the runtime's");
-    if t.runtime.v2_view {
-        return Ok(());
-    }
-    let lines = report.at("/cgroup").as_array().cloned().unwrap_or_default();
-    check!(!lines.is_empty(), "no cgroups");
-    for line in lines {
-        check!(line.as_str().is_some_and(|l| l.ends_with(":/")), "not the root of the namespace: {line}");
-    }
-    Ok(())
-}
-
-fn time_is_new(t: &Test) -> Outcome {
-    if !Path::new("/proc/self/ns/time").exists() {
-        return skip("the kernel has no time namespaces");
-    }
-    let mut bundle = t.bundle()?;
-    bundle.namespace("time", "");
-    let output = t.run(&bundle)?;
-    if output.stderr.contains("not supported by this version of runtime") {
-        return skip("not built yet");
-    }
-    check_eq!(output.code, 0, "run: {}", output.stderr);
-    check!(is(&Report::parse(&output.stdout)?, "time") != of("self", "time")?, "the time namespace is the runtime's");
-    Ok(())
-}
-
-/// As the containers of a pod do.
-fn joins_another_containers(t: &Test) -> Outcome {
-    let pid = t.sleeper(t.bundle()?)?.to_string();
-    let mut bundle = t.bundle_named("second")?;
-    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
-        bundle.namespace(kind, &format!("/proc/{pid}/ns/{name}"));
-    }
-    if t.runtime.v2_view {
-        bundle.remove("/linux/resources");
-    }
+/// The report of a second container beside the test's own.
+fn second(t: &Test, bundle: &Bundle) -> Outcome<Report> {
     bundle.save()?;
-    let output = t.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &format!("{}second", t.id)]);
-    let wanted = ["net", "ipc", "uts", "pid"].map(|name| of(&pid, name));
-    t.delete()?;
-    let output = output?;
-    check_eq!(output.code, 0, "run: {}", output.stderr);
-    let report = Report::parse(&output.stdout)?;
-    for (name, wanted) in ["net", "ipc", "uts", "pid"].iter().zip(wanted) {
-        check_eq!(is(&report, name), wanted?, "{name}");
+    let output = t.ok(&["run", "--bundle", &bundle.path.to_string_lossy(), &format!("{}two", t.id)])?;
+    Ok(Report::parse(&output.stdout)?)
+}
+
+fn new_ones_are_new(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    for (kind, _) in KINDS {
+        bundle.namespace(kind, "");
     }
-    check!(report.at("/ids/pid").as_i64() > Some(1), "the second is not pid 1: {}", report.at("/ids/pid"));
+    map(&mut bundle)?;
+    let report = t.report(&bundle)?;
+    for (_, file) in KINDS {
+        let inside = report.at(&format!("/namespaces/{file}"));
+        check!(inside.is_string() && inside != &link("self", file)?, "{file} inside is {inside}");
+    }
     Ok(())
 }
 
-/// A process in new namespaces, killed with this value.
+fn map(bundle: &mut Bundle) -> Outcome {
+    bundle.map_ids(100_000, 65536);
+    Ok(std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?)
+}
+
+fn missing_ones_are_inherited(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    for (kind, _) in KINDS.iter().filter(|kind| kind.0 != "mount") {
+        bundle.drop_namespace(kind);
+    }
+    bundle.remove("/hostname");
+    bundle.drop_mount("/sys");
+    bundle.drop_mount("/sys/fs/cgroup");
+    let report = t.report(&bundle)?;
+    for (_, file) in KINDS.iter().filter(|kind| kind.1 != "mnt") {
+        check_eq!(report.at(&format!("/namespaces/{file}")), &link("self", file)?, "{file}");
+    }
+    Ok(())
+}
+
+/// A process in namespaces of its own, which ends with this value.
 struct Holder(Child);
 
 impl Holder {
-    fn new(t: &Test, flags: &[&str]) -> Outcome<Self> {
-        let mut command = Command::new("unshare");
-        command.args(flags).args(["sleep", "600"]).env(crate::leak::MARKER, &t.id).stdin(Stdio::null());
-        let holder = Self(command.spawn()?);
-        t.wait_for("the namespaces", || {
-            fs::read(format!("/proc/{}/cmdline", holder.0.id())).is_ok_and(|line| line.starts_with(b"sleep"))
-        })?;
+    fn new(options: &[&str]) -> Outcome<Self> {
+        let child = Command::new("unshare")
+            .args(options)
+            .args(["sh", "-c", "echo here; exec sleep 60"])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut holder = Self(child);
+        let mut word = [0; 5];
+        std::io::Read::read_exact(&mut holder.0.stdout.take().ok_or("no pipe")?, &mut word)?;
         Ok(holder)
     }
 
-    fn path(&self, name: &str) -> String {
-        format!("/proc/{}/ns/{name}", self.0.id())
+    /// Namespaces of a child, where the holder only has the door to them.
+    fn path(&self, file: &str) -> String {
+        let file = match file {
+            "pid" => "pid_for_children",
+            "time" => "time_for_children",
+            file => file,
+        };
+        format!("/proc/{}/ns/{file}", self.0.id())
     }
 }
 
@@ -138,142 +108,204 @@ impl Drop for Holder {
     }
 }
 
-fn joins_by_path(t: &Test) -> Outcome {
-    let holder = Holder::new(t, &["--net", "--ipc", "--uts", "--cgroup"])?;
-    let mut bundle = t.bundle()?;
-    let pairs = [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
-    for (kind, name) in pairs {
-        bundle.namespace(kind, &holder.path(name));
-    }
-    let report = t.report(&bundle)?;
-    for (kind, name) in pairs {
-        check_eq!(is(&report, name), fs::read_link(holder.path(name))?.to_string_lossy(), "{kind}");
+fn each_kind_is_joined(t: &Test) -> Outcome {
+    let table: [(&str, &str, &[&str]); 6] = [
+        ("network", "net", &["--net"]),
+        ("mount", "mnt", &["--mount", "--propagation", "private"]),
+        ("ipc", "ipc", &["--ipc"]),
+        ("uts", "uts", &["--uts"]),
+        ("cgroup", "cgroup", &["--cgroup"]),
+        ("time", "time", &["--time"]),
+    ];
+    for (kind, file, options) in table {
+        let holder = Holder::new(options)?;
+        let mut bundle = t.bundle()?;
+        bundle.namespace(kind, &holder.path(file));
+        let wanted = json!(fs::read_link(holder.path(file))?.to_string_lossy());
+        let report = t.report(&bundle).map_err(|e| format!("{kind}: {e:?}"))?;
+        check_eq!(report.at(&format!("/namespaces/{file}")), &wanted, "{kind}");
+        drop(holder);
+        fs::remove_dir_all(t.folder.join("bundle"))?;
     }
     Ok(())
 }
 
-/// The namespace's first process is another container's, and a state, a kill and a delete of the second mean the second.
-fn joined_pid_namespace(t: &Test) -> Outcome {
-    let first = t.sleeper(t.bundle()?)?;
-    let second = format!("{}second", t.id);
-    let outcome = second_in_the_pid_namespace(t, first, &second);
-    let _ = t.rt(&["delete", "--force", &second]);
-    t.delete()?;
-    outcome
+/// A pod: the second container shares everything with the first but the root.
+fn all_but_mount_are_joined_at_once(t: &Test) -> Outcome {
+    let mut first = t.bundle()?;
+    for (kind, _) in KINDS {
+        first.namespace(kind, "");
+    }
+    map(&mut first)?;
+    let pid = t.sleeper(first)?;
+    let mut bundle = t.bundle_named("two")?;
+    bundle.remove("/hostname");
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    for (kind, file) in KINDS.iter().filter(|kind| kind.0 != "mount") {
+        bundle.namespace(kind, &format!("/proc/{pid}/ns/{file}"));
+    }
+    let report = second(t, &bundle)?;
+    for (kind, file) in KINDS.iter().filter(|kind| kind.0 != "mount") {
+        check_eq!(report.at(&format!("/namespaces/{file}")), &link(&pid.to_string(), file)?, "{kind}");
+    }
+    check!(report.at("/namespaces/mnt") != &link(&pid.to_string(), "mnt")?, "the mount namespace is the first's");
+    t.delete().map(drop)
 }
 
-fn second_in_the_pid_namespace(t: &Test, first: i32, second: &str) -> Outcome {
-    let mut bundle = t.bundle_named("second")?.probe(&["sleep", "600"]);
-    bundle.namespace("pid", &format!("/proc/{first}/ns/pid"));
-    if t.runtime.v2_view {
-        bundle.remove("/linux/resources");
+fn joined_pid_namespace_sees_both(t: &Test) -> Outcome {
+    let pid = t.sleeper(t.bundle()?)?;
+    let mut bundle = t.bundle_named("two")?.probe(&["report", "--path", "/proc"]);
+    bundle.namespace("pid", &format!("/proc/{pid}/ns/pid"));
+    let report = second(t, &bundle)?;
+    check!(report.at("/ids/pid") != &json!(1), "pid is {}", report.at("/ids/pid"));
+    let list = report.path("/proc")["list"].to_string();
+    check!(list.contains("\"1\""), "the first container's init is not in /proc: {list}");
+    t.delete().map(drop)
+}
+
+fn joined_user_namespace(t: &Test) -> Outcome {
+    let (mut first, pid) = (t.bundle()?, 0);
+    map(&mut first)?;
+    let pid = pid + t.sleeper(first)?;
+    let mut bundle = t.bundle_named("two")?;
+    bundle.namespace("user", &format!("/proc/{pid}/ns/user"));
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    let report = second(t, &bundle)?;
+    check_eq!(report.at("/namespaces/user"), &link(&pid.to_string(), "user")?, "user");
+    check_eq!(report.at("/uid_map"), &json!(["0 100000 65536"]), "uid_map");
+    t.delete().map(drop)
+}
+
+/// The same are welcome, others an error.
+fn mappings_of_a_joined_namespace_are_compared(t: &Test) -> Outcome {
+    let mut first = t.bundle()?;
+    map(&mut first)?;
+    let pid = t.sleeper(first)?;
+    for (size, welcome) in [(65536, true), (65535, false)] {
+        let mut bundle = t.bundle_named("two")?;
+        bundle.map_ids(100_000, size);
+        bundle.namespace("user", &format!("/proc/{pid}/ns/user"));
+        std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+        bundle.save()?;
+        let id = format!("{}two", t.id);
+        let output = t.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &id])?;
+        check_eq!(output.code == 0, welcome, "mapping of {size} ids: {}", output.stderr.trim());
     }
+    t.delete().map(drop)
+}
+
+/// In a mount namespace of the test's own, so that a runtime that goes on harms nobody.
+fn the_runtimes_own_mount_namespace_is_refused(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    bundle.namespace("mount", "/proc/self/ns/mnt");
     bundle.save()?;
-    t.ok(&["create", "--bundle", &bundle.path.to_string_lossy(), second])?;
-    t.ok(&["start", second])?;
-    let state: serde_json::Value = serde_json::from_str(&t.ok(&["state", second])?.stdout)?;
-    check_eq!(state["status"], "running", "status of the second");
-    check!(state["pid"] != json!(first), "the second's pid is the first's");
-    t.ok(&["kill", second, "KILL"])?;
-    t.wait_for("the second's end", || {
-        t.rt(&["state", second]).is_ok_and(|output| output.stdout.contains("\"stopped\""))
-    })?;
-    check_eq!(t.state()?["status"], "running", "status of the first after the second was killed");
-    t.ok(&["delete", second])?;
+    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
+    let output = t.finish(t.command(&["unshare", "--mount", "--propagation", "private"], &args))?;
+    check_eq!(output.code, 1, "exit status: {}", output.stderr);
+    check!(output.stderr.contains("mount namespace"), "says why: {}", output.stderr);
     Ok(())
 }
 
-/// Gives the whole root filesystem to an id.
-fn own(path: &Path, uid: u32, gid: u32) -> Outcome {
-    std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
-    if fs::symlink_metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            own(&entry?.path(), uid, gid)?;
-        }
-    }
-    Ok(())
-}
-
-/// A bundle in a user namespace: ids 0… are 100000….
-fn mapped(t: &Test) -> Outcome<Bundle> {
+fn the_runtimes_own_user_namespace_is_refused(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
-    bundle.map_ids(100_000, 65536);
-    own(&bundle.rootfs(), 100_000, 100_000)?;
-    Ok(bundle)
+    bundle.namespace("user", "/proc/self/ns/user");
+    t.run_refused(&bundle, "user namespace").map(drop)
 }
 
-fn user_namespace_maps_ids(t: &Test) -> Outcome {
-    let report = t.report(&mapped(t)?)?;
-    check!(is(&report, "user") != of("self", "user")?, "the user namespace is the runtime's");
-    check_eq!(report.at("/uid_map"), &json!(["0 100000 65536"]), "uid map");
-    check_eq!(report.at("/gid_map"), &json!(["0 100000 65536"]), "gid map");
-    check_eq!(report.status("Uid"), "0 0 0 0", "uids");
-    check_eq!(report.at("/root/uid"), &json!(0), "owner of /");
-    check_eq!(report.at("/dev/null/rdev"), &json!("1:3"), "/dev/null, bound from the host");
-    for mount in ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"] {
-        check!(!report.mount(mount).is_null(), "{mount} is not mounted");
-    }
-    check!(report.at("/lo_up").as_bool() == Some(true), "loopback");
+fn loopback_is_up(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    check_eq!(report.at("/lo_up"), &json!(true), "lo carries a datagram");
     Ok(())
 }
 
-fn user_namespace_of_several_ranges(t: &Test) -> Outcome {
-    let mut bundle = mapped(t)?;
-    bundle.set(
-        "/linux/uidMappings",
-        json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }, { "containerID": 10, "hostID": 300_000, "size": 5 }]),
-    );
-    bundle.set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 100 }]));
-    let bundle = bundle.with("/process/user/uid", json!(12)).with("/process/user/gid", json!(7));
-    let report = t.report(&bundle)?;
-    check_eq!(report.at("/uid_map"), &json!(["0 100000 10", "10 300000 5"]), "uid map");
-    check_eq!(report.at("/gid_map"), &json!(["0 100000 100"]), "gid map");
-    check_eq!((report.status("Uid"), report.status("Gid")), ("12 12 12 12", "7 7 7 7"), "ids");
-    Ok(())
-}
-
-/// Its root may do in them what root may: set the host name, here through the runtime.
-fn user_namespace_owns_the_others(t: &Test) -> Outcome {
-    let caps = json!(["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]);
-    let bundle = mapped(t)?
-        .with("/hostname", json!("mapped"))
-        .with("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }));
-    let report = t.report(&bundle)?;
-    check_eq!(report.at("/uts/hostname"), &json!("mapped"), "host name");
-    check_eq!(report.caps("Eff"), 1 << 21 | 1 << 12, "effective capabilities");
-    Ok(())
-}
-
-fn user_namespace_joined(t: &Test) -> Outcome {
-    let holder = Holder::new(t, &["--user"])?;
-    for file in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{}/{file}", holder.0.id()), "0 100000 65536")?;
-    }
+fn cgroup_namespace_begins_at_the_container(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
-    own(&bundle.rootfs(), 100_000, 100_000)?;
-    bundle.namespace("user", &holder.path("user"));
+    bundle.namespace("cgroup", "");
     let report = t.report(&bundle)?;
-    check_eq!(is(&report, "user"), fs::read_link(holder.path("user"))?.to_string_lossy(), "user namespace");
-    check_eq!(report.status("Uid"), "0 0 0 0", "uids");
-    check_eq!(report.at("/uid_map"), &json!(["0 100000 65536"]), "uid map");
+    let lines = report.at("/cgroup").as_array().cloned().unwrap_or_default();
+    check!(!lines.is_empty(), "no cgroups");
+    for line in lines {
+        let line = line.as_str().unwrap_or_default().to_owned();
+        check!(line.ends_with(":/") || line.contains(":hugetlb:"), "cgroup {line}");
+    }
     Ok(())
 }
 
-fn user_without_mappings(t: &Test) -> Outcome {
+fn ids_in_many_ranges(t: &Test) -> Outcome {
+    // Six and more lines are kept in another form by the kernel.
+    let ranges: Vec<Value> =
+        (0..40).map(|n| json!({ "containerID": n * 10, "hostID": 200_000 + n * 100, "size": 10 })).collect();
     let mut bundle = t.bundle()?;
     bundle.namespace("user", "");
-    t.run_refused(&bundle, "mapping").map(drop)
+    bundle.set("/linux/uidMappings", json!(ranges));
+    bundle.set("/linux/gidMappings", json!(ranges[..2]));
+    bundle.set("/process/user", json!({ "uid": 399, "gid": 19, "additionalGids": [5, 11] }));
+    std::os::unix::fs::chown(bundle.rootfs(), Some(200_000), Some(200_000))?;
+    let report = t.report(&bundle)?;
+    check_eq!(report.at("/uid_map").as_array().map(Vec::len), Some(40), "lines of uid_map");
+    check_eq!(report.at("/gid_map"), &json!(["0 200000 10", "10 200100 10"]), "gid_map");
+    check_eq!(report.status("Uid"), "399 399 399 399", "uid");
+    check_eq!(report.status("Groups"), "5 11", "groups");
+    Ok(())
 }
 
-/// Rootless engines' `--network=host`: no sysfs of the namespace may be mounted then, a bind of the host's serves.
-fn user_with_network_of_the_host(t: &Test) -> Outcome {
-    let mut bundle = mapped(t)?;
-    bundle.drop_namespace("network");
-    bundle.drop_mount("/sys/fs/cgroup");
-    bundle.drop_mount("/sys");
-    bundle.mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
+fn bad_mappings_are_refused(t: &Test) -> Outcome {
+    let line = |inside: u64, outside: u64, size: u64| json!({ "containerID": inside, "hostID": outside, "size": size });
+    let many: Vec<Value> = (0..341).map(|n| line(n, 100_000 + n, 1)).collect();
+    let table = [
+        (json!([]), ""),
+        (json!([line(0, 100_000, 10), line(5, 200_000, 10)]), ""),
+        (json!([line(0, 100_000, 10), line(10, 100_005, 10)]), ""),
+        (json!([line(0, 100_000, 0)]), ""),
+        (json!([line(0, 100_000, u64::from(u32::MAX) + 1)]), ""),
+        (json!([line(0, u64::from(u32::MAX), 1)]), ""),
+        (json!(many), ""),
+    ];
+    for (lines, text) in table {
+        let shown: String = lines.to_string().chars().take(120).collect();
+        let mut bundle = t.bundle()?;
+        map(&mut bundle)?;
+        bundle.set("/linux/uidMappings", lines);
+        t.run_refused(&bundle, text).map_err(|e| format!("{shown}: {e:?}"))?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
+    Ok(())
+}
+
+fn relative_path_is_refused(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    bundle.namespace("network", "proc/self/ns/net");
+    t.run_refused(&bundle, "").map(drop)
+}
+
+fn file_that_is_no_namespace_is_refused(t: &Test) -> Outcome {
+    for path in ["/dev/null", "/proc/self/status", "/proc/self/ns"] {
+        let mut bundle = t.bundle()?;
+        bundle.namespace("network", path);
+        t.run_refused(&bundle, "").map_err(|e| format!("{path}: {e:?}"))?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
+    Ok(())
+}
+
+fn hostname_and_domainname(t: &Test) -> Outcome {
+    let bundle = t.bundle()?.with("/hostname", json!("inner")).with("/domainname", json!("example.org"));
     let report = t.report(&bundle)?;
-    check_eq!(is(&report, "net"), of("self", "net")?, "network namespace");
-    check!(!report.mount("/sys").is_null(), "/sys is not mounted");
+    check_eq!(report.at("/uts/hostname"), &json!("inner"), "hostname");
+    check_eq!(report.at("/uts/domainname"), &json!("example.org"), "domainname");
+    Ok(())
+}
+
+fn bad_names_are_refused(t: &Test) -> Outcome {
+    for property in ["/hostname", "/domainname"] {
+        t.run_refused(&t.bundle()?.with(property, json!("x".repeat(65))), &property[1..])?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+        let mut bundle = t.bundle()?;
+        bundle.remove("/hostname");
+        bundle.set(property, json!("x"));
+        bundle.drop_namespace("uts");
+        t.run_refused(&bundle, "private uts namespace")?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
     Ok(())
 }

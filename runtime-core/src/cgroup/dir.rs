@@ -4,10 +4,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 
 use super::{Place, file};
 use crate::{Error, Result};
@@ -99,6 +99,19 @@ impl Dir {
         let fd = file::beneath(&parent, name, OFlag::O_RDONLY)
             .map_err(|errno| failed(place, "open", "openat2", "", errno))?;
         Ok(Dir { place: place.clone(), parent, fd, existed, entry: None })
+    }
+
+    /// Makes sure that a process of the caller's may enter. For version 2 the kernel asks for the right to write
+    /// `cgroup.procs` of the directory above, which both the caller's cgroup and this one are in, too.
+    pub(super) fn check_entry(&mut self) -> Result<()> {
+        if !self.place.v2 {
+            return self.open_entry();
+        }
+        for (dir, name) in [(&self.fd, "cgroup.procs"), (&self.parent, "cgroup.procs")] {
+            faccessat(dir, name, AccessFlags::W_OK, AtFlags::AT_EACCESS)
+                .map_err(|errno| failed(&self.place, "enter", "faccessat", name, errno))?;
+        }
+        Ok(())
     }
 
     /// Opens the file through which a process enters.

@@ -70,13 +70,22 @@ fn errno(error: &std::io::Error) -> Errno {
 
 /// Names of the sub-directories, which are the sub-cgroups.
 pub(super) fn children(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+    entries(dir, |kind| kind == Some(nix::dir::Type::Directory))
+}
+
+/// Names of everything in it.
+pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+    entries(dir, |_| true)
+}
+
+fn entries(dir: BorrowedFd<'_>, wanted: impl Fn(Option<nix::dir::Type>) -> bool) -> Result<Vec<String>, Errno> {
     // The position belongs to the open file, so each listing opens its own.
     let own = openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut listing = nix::dir::Dir::from_fd(own)?;
     let mut names = Vec::new();
     for entry in listing.iter() {
         let entry = entry?;
-        if entry.file_type() != Some(nix::dir::Type::Directory) {
+        if !wanted(entry.file_type()) {
             continue;
         }
         match entry.file_name().to_str() {

@@ -140,6 +140,29 @@ impl Cgroup {
         }
     }
 
+    /// Removes those of the container's directories that are empty, or become so within `patience`. What is in use
+    /// stays: it may be somebody else's.
+    pub fn remove_empty(&self, patience: Duration) -> Result<()> {
+        let mut backoff = Backoff::until(patience);
+        let mut left: Vec<&Dir> = self.dirs().collect();
+        loop {
+            let mut busy = Vec::new();
+            for dir in left {
+                match unlinkat(&dir.parent, dir.place.split().1, UnlinkatFlags::RemoveDir) {
+                    Err(Errno::EBUSY | Errno::ENOTEMPTY) => busy.push(dir),
+                    Err(errno) if !file::is_gone(errno) => {
+                        return Err(dir::failed(&dir.place, "remove", "unlinkat", "", errno));
+                    }
+                    _ => {}
+                }
+            }
+            if busy.is_empty() || !backoff.wait() {
+                return Ok(());
+            }
+            left = busy;
+        }
+    }
+
     fn survivors(&self, dir: &Dir) -> Error {
         let pids = self.pids().unwrap_or_default();
         let mut list = pids.iter().take(LISTED).map(i32::to_string).collect::<Vec<_>>().join(", ");

@@ -11,6 +11,8 @@
 
 mod apply;
 mod bpf;
+mod change;
+mod delegate;
 mod device;
 mod dir;
 mod enable;
@@ -19,7 +21,9 @@ mod file;
 mod freeze;
 mod kill;
 mod layout;
+mod merge;
 mod place;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -31,10 +35,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+pub use change::difference;
 pub use device::{Devices, devices};
 pub use entry::{Below, Entry};
 pub use layout::{Hierarchy, Layout, Mode};
+pub use merge::merge;
 pub use place::{Place, Placement, place};
+pub use stats::Stats;
 pub use v2::{cpu_weight, io_weight};
 pub use write::{Rule, Write, writes};
 
@@ -54,9 +61,19 @@ impl Cgroup {
     /// Makes the directories, writes the limits and puts the device rules in force. What was there must be empty
     /// and not frozen. On failure everything that was made is removed again.
     pub fn create(placement: &Placement, writes: &[Write], devices: &Devices) -> Result<Cgroup> {
+        Self::make(placement, writes, devices, false)
+    }
+
+    /// As [`Cgroup::create`], but leaves out the directories the caller has no right to make or to enter, unless a
+    /// limit needs one: what an unprivileged caller can do.
+    pub fn create_forgiving(placement: &Placement, writes: &[Write], devices: &Devices) -> Result<Cgroup> {
+        Self::make(placement, writes, devices, true)
+    }
+
+    fn make(placement: &Placement, writes: &[Write], devices: &Devices, forgiving: bool) -> Result<Cgroup> {
         check_sound(placement)?;
         let mut cgroup = Cgroup { dirs: Vec::new(), made: vec![Vec::new(); placement.dirs.len()] };
-        match cgroup.set_up(placement, writes, devices) {
+        match cgroup.set_up(placement, writes, devices, forgiving) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.undo(placement);
@@ -65,24 +82,44 @@ impl Cgroup {
         }
     }
 
-    fn set_up(&mut self, placement: &Placement, writes: &[Write], devices: &Devices) -> Result<()> {
+    fn set_up(&mut self, placement: &Placement, writes: &[Write], devices: &Devices, forgiving: bool) -> Result<()> {
         for (index, place) in placement.dirs.iter().enumerate() {
-            let needed = if place.v2 { write::controllers(writes, index) } else { Vec::new() };
-            let dir = Dir::make(place, &mut self.made[index])?;
-            if place.v2 {
-                let new_parent = self.made[index].len() > 1;
-                enable::controllers(&dir, &needed, new_parent, placement.mode == Mode::Hybrid)?;
-                enable::check_type(&dir, &needed)?;
-            } else if place.controllers.iter().any(|name| name == "cpuset") {
-                let given: Vec<&str> =
-                    writes.iter().filter(|w| w.place == index).map(|write| write.file.as_str()).collect();
-                enable::cpuset(&dir, &given)?;
+            let made = self.set_up_one(placement.mode, index, place, writes).and_then(|mut dir| {
+                if forgiving {
+                    dir.check_entry()?;
+                }
+                Ok(dir)
+            });
+            match made {
+                Ok(dir) => self.dirs.push(Some(dir)),
+                Err(error) if forgiving && is_lack_of_rights(&error) => {
+                    if let Some(write) = writes.iter().find(|write| write.place == index) {
+                        return Err(no_rights(write, &error));
+                    }
+                    dir::unmake(place, &std::mem::take(&mut self.made[index]));
+                    self.dirs.push(None);
+                }
+                Err(error) => return Err(error),
             }
-            self.dirs.push(Some(dir));
         }
         self.check_fit()?;
         apply::apply(&self.dirs, writes)?;
         self.put_devices_in_force(devices)
+    }
+
+    fn set_up_one(&mut self, mode: Mode, index: usize, place: &Place, writes: &[Write]) -> Result<Dir> {
+        let needed = if place.v2 { write::controllers(writes, index) } else { Vec::new() };
+        let dir = Dir::make(place, &mut self.made[index])?;
+        if place.v2 {
+            let new_parent = self.made[index].len() > 1;
+            enable::controllers(&dir, &needed, new_parent, mode == Mode::Hybrid)?;
+            enable::check_type(&dir, &needed)?;
+        } else if place.controllers.iter().any(|name| name == "cpuset") {
+            let given: Vec<&str> =
+                writes.iter().filter(|w| w.place == index).map(|write| write.file.as_str()).collect();
+            enable::cpuset(&dir, &given)?;
+        }
+        Ok(dir)
     }
 
     /// Nobody inside, not frozen (config-linux.md, "Cgroups Path").
@@ -148,9 +185,15 @@ impl Cgroup {
         self.dirs().next().is_none()
     }
 
-    /// Changes limits of a container, as `update` does.
-    pub fn update(&self, writes: &[Write]) -> Result<()> {
-        apply::apply(&self.dirs, writes)
+    /// Which directories of the placement are there.
+    pub fn present(&self) -> Vec<bool> {
+        self.dirs.iter().map(Option::is_some).collect()
+    }
+
+    /// The part of `placement`, with which this was made, that is there; `None`: nothing of it.
+    pub fn placement(&self, placement: &Placement) -> Option<Placement> {
+        let dirs: Vec<Place> = self.dirs().map(|dir| dir.place.clone()).collect();
+        (!dirs.is_empty()).then_some(Placement { mode: placement.mode, dirs })
     }
 
     /// The container's directory in one hierarchy, by index of the placement: the source of a bind mount.
@@ -161,6 +204,22 @@ impl Cgroup {
     fn dirs(&self) -> impl Iterator<Item = &Dir> {
         self.dirs.iter().flatten()
     }
+}
+
+/// What callers and engines match when an unprivileged user asks for limits.
+pub(crate) const NO_RIGHTS: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+
+fn is_lack_of_rights(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// The error for a limit in a cgroup that may not be made.
+fn no_rights(write: &Write, cause: &Error) -> Error {
+    let controller = write.file.split('.').next().unwrap_or_default();
+    let message = format!("{NO_RIGHTS}: cannot set {controller} limit: container could not join or create cgroup");
+    Error::system(message, cause.call().unwrap_or_default(), cause.errno().unwrap_or(libc::EACCES))
+        .at(&write.pointer)
+        .with_hint("leave the limit out, or have the cgroup delegated to this user")
 }
 
 fn check_sound(placement: &Placement) -> Result<()> {

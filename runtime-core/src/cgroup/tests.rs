@@ -138,14 +138,28 @@ fn limits_are_what_the_kernel_reads_back() {
             r#"{{"memory":{{"limit":{limit},"swap":{swap}}},"cpu":{{"quota":{quota},"period":{period},"burst":{burst}}}}}"#
         );
         let resources: Resources = serde_json::from_str(&json).expect("json");
-        cgroup.update(&writes(&own.placement, &resources).expect("writes")).expect("update");
+        cgroup.change(&writes(&own.placement, &resources).expect("writes")).expect("update");
         assert_eq!(own.text("memory.limit_in_bytes"), limit.to_string());
         assert_eq!(own.text("memory.memsw.limit_in_bytes"), swap.to_string());
         assert_eq!(own.text("cpu.cfs_quota_us"), quota.to_string());
         assert_eq!(own.text("cpu.cfs_period_us"), period.to_string());
     }
+    a_refused_change_is_taken_back(&own, &cgroup);
     cgroup.undo(&own.placement);
     assert_eq!(own.traces(), [""; 0]);
+}
+
+fn a_refused_change_is_taken_back(own: &Own, cgroup: &Cgroup) {
+    let files = ["pids.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "cpu.shares", "cpuset.cpus"];
+    let before = files.map(|file| own.text(file));
+    // The last of them does not exist.
+    let json =
+        r#"{"pids":{"limit":5},"memory":{"limit":419430400,"swap":838860800},"cpu":{"shares":99,"cpus":"0-999"}}"#;
+    let resources: Resources = serde_json::from_str(json).expect("json");
+    let error = cgroup.change(&writes(&own.placement, &resources).expect("writes")).expect_err("no such processor");
+    assert_eq!(error.pointer(), Some("/linux/resources/cpu/cpus"), "{error}");
+    assert_eq!(error.hint(), None, "{error}");
+    assert_eq!(files.map(|file| own.text(file)), before);
 }
 
 #[test]
@@ -232,6 +246,62 @@ fn nested_frozen(own: &mut Own) -> String {
 }
 
 #[test]
+fn statistics_count_what_happens() {
+    let Some(layout) = layout() else { return };
+    count(&mut Own::new(&layout));
+    if let Some(v1) = version_1(layout) {
+        count(&mut Own::new(&v1));
+    }
+}
+
+/// Two tasks, one of them busy, one that took memory; a refused fork.
+fn count(own: &mut Own) {
+    let limited = own.placement.mode != Mode::V2;
+    let json = if limited { r#"{"pids":{"limit":3},"memory":{"limit":67108864}}"# } else { "{}" };
+    let cgroup = own.create(json).expect("create");
+    let before = cgroup.stats().expect("stats");
+    assert_eq!(before.cpu.map(|cpu| cpu.total), Some(0));
+    own.run("while :; do :; done");
+    own.run("x=$(head -c 4000000 /dev/zero | tr '\\0' x); (sleep 1000 & sleep 1000 & sleep 1000); sleep 1000");
+    let cpu = || cgroup.stats().expect("stats").cpu.expect("cpu");
+    wait_until("time is counted", || cpu().total > 20_000_000 && cpu().user > 0);
+    assert!(cpu().total >= before.cpuset.map_or(0, |_| 1));
+    if limited {
+        let pids = || cgroup.stats().expect("stats").pids.expect("pids");
+        wait_until("a fork is refused", || pids().refused > 0);
+        assert_eq!(pids().limit, Some(3));
+        assert!((1..=3).contains(&pids().current), "{:?}", pids());
+        let memory = cgroup.stats().expect("stats").memory.expect("memory");
+        assert_eq!(memory.usage.limit, Some(67_108_864));
+        assert!(memory.usage.usage > 0 && memory.usage.peak.expect("peak") >= memory.usage.usage, "{memory:?}");
+        assert!(memory.raw.contains_key("pgfault"), "{memory:?}");
+        assert_eq!(memory.oom, stats::OomStats::default());
+    }
+    let all = cgroup.stats().expect("stats");
+    assert!(serde_json::to_value(&all).expect("json")["cpu"]["total"].as_u64() > Some(0));
+    cgroup.kill_all().expect("kill");
+    own.reap();
+    cgroup.remove(SOON).expect("remove");
+}
+
+#[test]
+fn oom_kills_are_counted() {
+    let Some(layout) = layout() else { return };
+    if !has(&layout, "memory") {
+        return;
+    }
+    let mut own = Own::new(&layout);
+    let cgroup = own.create(r#"{"memory":{"limit":16777216,"swap":16777216}}"#).expect("create");
+    own.run("head -c 100000000 /dev/zero | tail -c 90000000 | wc -c; exec sleep 1000");
+    wait_until("the limit kills", || cgroup.stats().expect("stats").memory.expect("memory").oom.kills > 0);
+    let memory = cgroup.stats().expect("stats").memory.expect("memory");
+    assert!(memory.usage.peak.is_some_and(|peak| peak >= 16_000_000), "{memory:?}");
+    cgroup.kill_all().expect("kill");
+    own.reap();
+    cgroup.remove(SOON).expect("remove");
+}
+
+#[test]
 fn a_frozen_cgroup_is_refused() {
     let Some(layout) = layout() else { return };
     let own = Own::new(&layout);
@@ -252,7 +322,8 @@ fn a_fork_bomb_dies() {
     for layout in [Some(layout.clone()), version_1(layout)].into_iter().flatten() {
         let mut own = Own::new(&layout);
         let cgroup = own.create(r#"{"pids":{"limit":200}}"#).expect("create");
-        own.run("f() { while :; do f & done; }; f");
+        // At the limit a shell that cannot fork gives up; the sleepers do not.
+        own.run("i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; f() { while :; do f & done; }; f");
         wait_until("the bomb grows", || cgroup.pids().is_ok_and(|pids| pids.len() > 50));
         cgroup.kill_all().expect("kill");
         own.reap();
@@ -358,6 +429,8 @@ fn inner_version_2() {
     assert_eq!(layout.mode, Mode::V2);
     assert_eq!(crate::host::cgroup::probe(false).expect("probe").hierarchies[0].own, None);
     life(&mut Own::new(&layout));
+    count(&mut Own::new(&layout));
+    delegation(&Own::new(&layout));
     device_rules(&mut Own::new(&layout));
     if has(&layout, "hugetlb") {
         let own = Own::new(&layout);
@@ -377,6 +450,21 @@ fn inner_version_2() {
     assert!(error.to_string().contains("can't be set: controller \"nosuch\" not available"), "{error}");
     assert_eq!(own.traces(), [""; 0]);
     threaded_parent(&layout);
+}
+
+/// The directory and what the kernel lists change hands; limits do not.
+fn delegation(own: &Own) {
+    use std::os::unix::fs::MetadataExt;
+    let cgroup = own.create("{}").expect("create");
+    cgroup.delegate(4711).expect("delegate");
+    let owner = |file: &str| fs::metadata(format!("{}/{file}", own.placement.dirs[0].absolute())).expect("file").uid();
+    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        assert_eq!(owner(file), 4711, "{file}");
+    }
+    for file in ["cgroup.max.depth", "cgroup.freeze", "cgroup.type"] {
+        assert_eq!(owner(file), 0, "{file}");
+    }
+    cgroup.undo(&own.placement);
 }
 
 /// Below a cgroup that a sibling made threaded, a container fits only without controllers of whole processes.

@@ -4,6 +4,7 @@
 //! `/proc/self/cgroup`. The mount table is read on version 1 and hybrid hosts only.
 
 use std::fs;
+use std::io::Read;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -25,13 +26,10 @@ pub fn probe(own: bool) -> Result<Layout> {
 }
 
 fn read(path: &str) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| {
-        Error::system(
-            "cannot inspect control groups",
-            format!("read({path:?})"),
-            e.raw_os_error().unwrap_or(libc::EINVAL),
-        )
-    })
+    // Room for what is usual, and no question about the size, which procfs does not know: one read as a rule.
+    let mut text = String::with_capacity(16 << 10);
+    let read = fs::File::open(path).and_then(|file| file.take(u64::MAX).read_to_string(&mut text));
+    read.map(|_| text).map_err(|e| Error::io("cannot inspect control groups", format!("read({path:?})"), e))
 }
 
 /// The layout of a host with version 2 alone.
@@ -123,7 +121,7 @@ fn beneath(path: &str, root: &str) -> Option<String> {
 }
 
 /// Undoes the octal escapes of mountinfo.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut out = text.to_owned();
     for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         out = out.replace(escape, plain);

@@ -2,8 +2,12 @@
 
 use crate::Result;
 use crate::cgroup::Layout;
+use crate::spec::Spec;
 
 pub mod cgroup;
+mod label;
+pub mod mounts;
+mod user;
 
 /// The host, as far as a plan depends on it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -14,27 +18,92 @@ pub struct HostFacts {
     pub egid: u32,
     /// The caller's permitted capabilities, as a bit set.
     pub capabilities: u64,
+    /// The caller is in a user namespace that is not the first.
+    pub user_namespace: bool,
+    /// The caller may clone the mounts he sees: CAP_SYS_ADMIN, and over them.
+    pub owns_mounts: bool,
+    /// setgroups(2) is denied where the caller is.
+    pub groups_are_fixed: bool,
     /// `/proc/kcore` exists.
     pub kcore: bool,
+    /// AppArmor is on. Only known where a config names a profile.
+    #[serde(default)]
+    pub apparmor: bool,
+    /// SELinux is on and has a policy. Only known where a config names a label.
+    #[serde(default)]
+    pub selinux: bool,
     /// Where cgroups are.
     pub cgroup: Layout,
+    /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
+    #[serde(default)]
+    pub kernel_filesystems: Vec<String>,
 }
 
 impl HostFacts {
     /// Looks at the host. `own_cgroup`: also find the caller's own cgroups ([`cgroup::probe`]).
     pub fn probe(own_cgroup: bool) -> Result<Self> {
+        let capabilities = crate::sys::caps::permitted();
+        let user_namespace = user::is_nested();
+        let admin = has(capabilities, SYS_ADMIN);
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
-            capabilities: crate::sys::caps::permitted(),
+            user_namespace,
+            owns_mounts: admin && (!user_namespace || user::owns_mounts()),
+            groups_are_fixed: user_namespace && user::groups_are_fixed(),
+            capabilities,
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
+            apparmor: false,
+            selinux: false,
             cgroup: cgroup::probe(own_cgroup)?,
+            kernel_filesystems: Vec::new(),
         })
     }
 
-    /// True if the caller may clone mounts of the host and make device nodes.
-    pub fn privileged(&self) -> bool {
-        const CAP_SYS_ADMIN: u32 = 21;
-        self.capabilities >> CAP_SYS_ADMIN & 1 == 1
+    /// Looks at the security modules the config names a label for.
+    pub fn probe_labels(&mut self, spec: &Spec) {
+        let named = |name: Option<&String>| name.is_some_and(|name| !name.is_empty());
+        let Some(process) = &spec.process else { return };
+        if named(process.apparmor_profile.as_ref()) {
+            self.apparmor = label::apparmor();
+        }
+        if named(process.selinux_label.as_ref()) {
+            self.selinux = label::selinux();
+        }
     }
+
+    /// True if the caller may make namespaces without a user namespace.
+    pub fn privileged(&self) -> bool {
+        has(self.capabilities, SYS_ADMIN)
+    }
+
+    /// True if the caller may make device nodes: mknod(2) asks the first user namespace.
+    pub fn makes_devices(&self) -> bool {
+        const MKNOD: u32 = 27;
+        has(self.capabilities, MKNOD) && !self.user_namespace
+    }
+
+    /// True if the caller may give files away.
+    pub fn changes_owners(&self) -> bool {
+        const CHOWN: u32 = 0;
+        has(self.capabilities, CHOWN)
+    }
+
+    /// True if the caller may map any ids of his user namespace.
+    pub fn maps_ids(&self) -> bool {
+        const SETGID: u32 = 6;
+        const SETUID: u32 = 7;
+        has(self.capabilities, SETGID) && has(self.capabilities, SETUID)
+    }
+
+    /// True if the caller is not root of the host: then lacking rights on cgroups is no surprise.
+    pub fn rootless(&self) -> bool {
+        self.euid != 0 || self.user_namespace
+    }
+}
+
+const SYS_ADMIN: u32 = 21;
+
+fn has(capabilities: u64, bit: u32) -> bool {
+    capabilities >> bit & 1 == 1
 }

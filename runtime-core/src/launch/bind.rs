@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use runtime_stage::fail::Step;
 
+use super::idmount::Mappings;
+use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
 use crate::sys::{fd, mount};
@@ -23,9 +25,16 @@ impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
     pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, lowest: RawFd) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
+        let mut mappings = Mappings::default();
         for (index, source) in plan.slots.iter().enumerate() {
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
-            let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, &error))?;
+            let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, error))?;
+            if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
+                mappings.apply(&opened, idmap, path).map_err(|error| error.or_at(pointer(plan, index)))?;
+            }
+            if let SlotSource::Namespace { path, kind } = source {
+                shared::check(plan, *kind, path, &opened).map_err(|error| error.or_at(pointer(plan, index)))?;
+            }
             table.own(opened)?;
         }
         Ok(table)
@@ -66,27 +75,21 @@ impl Table {
 
 fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
     fd::duplicate_above(fd, lowest)
-        .map_err(|error| system("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", &error))
-}
-
-/// A failed system call of the host side.
-pub(super) fn system(what: &str, call: &str, error: &io::Error) -> Error {
-    Error::system(what, call, error.raw_os_error().unwrap_or(libc::EIO))
+        .map_err(|error| Error::io("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", error))
 }
 
 /// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
 fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
     match source {
-        SlotSource::Clone { path, recursive } if root => {
+        SlotSource::Clone { path, recursive, .. } if root => {
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
-        SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
-        SlotSource::CgroupClone { hierarchy } => {
-            let dir = cgroup
-                .and_then(|cgroup| cgroup.dir_fd(*hierarchy))
-                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-            mount::clone_tree(Some(&dir), c"", false)
-        }
+        SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
+        SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
+            Some(dir) => mount::clone_tree(Some(&dir), c"", false),
+            None => mount::clone_tree(None, &CString::new(own.as_str())?, false),
+        },
+        SlotSource::Proc => mount::private_proc(),
         SlotSource::Namespace { path, kind } => {
             let file = File::open(path)?;
             let found = fd::namespace_kind(file.as_fd())?;
@@ -95,22 +98,31 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
     }
 }
 
-fn explain(plan: &Plan, index: usize, source: &SlotSource, error: &io::Error) -> Error {
-    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> Error {
     let at = pointer(plan, index);
     let error = match source {
         SlotSource::Clone { path, .. } => {
-            Error::system("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), errno)
+            let errno = error.raw_os_error();
+            let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
+            match errno {
+                Some(libc::EMFILE) => {
+                    failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
+                }
+                Some(libc::EINVAL) => {
+                    failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
+                }
+                _ => failed,
+            }
         }
         SlotSource::CgroupClone { .. } => {
-            Error::system("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", errno)
+            Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
-        SlotSource::Namespace { path, kind } if errno == libc::EINVAL || errno == libc::ENOTTY => {
+        SlotSource::Proc => Error::io("cannot get a procfs to write to", "fsopen(\"proc\")", error)
+            .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
+        SlotSource::Namespace { path, kind } if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
             Error::new(ErrorKind::InvalidConfig, format!("{path} is not a {} namespace", kind.name()))
         }
-        SlotSource::Namespace { path, .. } => {
-            Error::system("cannot join the namespace", format!("open({path:?})"), errno)
-        }
+        SlotSource::Namespace { path, .. } => Error::io("cannot join the namespace", format!("open({path:?})"), error),
     };
     error.at(at)
 }
@@ -123,12 +135,15 @@ fn pointer(plan: &Plan, index: usize) -> String {
     }
     let mount = plan.mounts.iter().position(|mount| match &mount.kind {
         crate::plan::MountKind::Bind { source, .. } => here(source),
+        crate::plan::MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
         _ => false,
     });
     let join = plan.namespaces.join.iter().position(|join| usize::from(join.slot.0) == index);
     let (step, index) = match (mount, join) {
         (Some(mount), _) => (Step::Mount, mount),
         (_, Some(join)) => (Step::JoinNamespace, join),
+        _ if plan.masks.null.as_ref().is_some_and(here) => return "/linux/maskedPaths".to_owned(),
+        _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()

@@ -25,6 +25,11 @@ impl Channel {
         Ok((Self(ours), theirs))
     }
 
+    /// The number of our end.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
     /// Waits for a packet. `None`: the stage is gone, or has become the program.
     pub(crate) fn receive(&self) -> io::Result<Option<Message>> {
         let mut bytes = [0; message::LENGTH];

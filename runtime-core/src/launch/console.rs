@@ -8,8 +8,7 @@ use std::path::Path;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
-use super::bind::system;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The receiver of the master.
 pub(crate) enum Master<'a> {
@@ -30,7 +29,7 @@ impl<'a> Master<'a> {
     /// Connects, before anything is made.
     pub(crate) fn socket(path: &'a Path) -> Result<Self> {
         let stream = UnixStream::connect(path)
-            .map_err(|e| system("cannot reach the console socket", &format!("connect({path:?})"), &e))?;
+            .map_err(|e| Error::io("cannot reach the console socket", format!("connect({path:?})"), e))?;
         Ok(Self::Socket(stream, path))
     }
 
@@ -39,8 +38,7 @@ impl<'a> Master<'a> {
         match self {
             Self::Keep(kept) => {
                 // Before the program begins: a shell keeps the mode it finds.
-                plain_line_ends(&master)
-                    .map_err(|e| system("cannot set up the terminal", "ioctl(TCSETS)", &e.into()))?;
+                plain_line_ends(&master).map_err(|e| Error::io("cannot set up the terminal", "ioctl(TCSETS)", e))?;
                 *kept = Some(master);
             }
             Self::Socket(stream, path) => {
@@ -49,7 +47,7 @@ impl<'a> Master<'a> {
                 let rights = [ControlMessage::ScmRights(&fds)];
                 let bytes = [IoSlice::new(name.as_bytes())];
                 sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)
-                    .map_err(|e| system("cannot send the terminal", &format!("sendmsg({path:?})"), &e.into()))?;
+                    .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;
             }
         }
         Ok(())

@@ -3,18 +3,23 @@
 mod bind;
 mod channel;
 mod console;
+pub(crate) mod hook;
 mod idmap;
+mod idmount;
+mod listener;
 mod report;
 mod seal;
+mod shared;
 mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::Master;
+pub(crate) use listener::Announced;
 use runtime_stage::io::message;
-use runtime_stage::sys::{clone, word};
+use runtime_stage::sys::{NOTE_ROOM, clone, word};
 
-use self::bind::{Table, system};
+use self::bind::Table;
 use self::channel::{Channel, Message};
 use self::spawn::{Spawned, Start};
 use crate::cgroup::Cgroup;
@@ -44,7 +49,10 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
-    committed: bool,
+    scene: Option<hook::Scene<'a>>,
+    announced: Option<Announced<'a>>,
+    /// The process is not ours to kill and reap: it was reaped, or lives on.
+    released: bool,
 }
 
 impl<'a> Launch<'a> {
@@ -56,22 +64,40 @@ impl<'a> Launch<'a> {
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let (channel, theirs) = Channel::pair().map_err(|e| system("cannot talk to the stage", "socketpair()", &e))?;
+        let (channel, theirs) =
+            Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let mut table = Table::open(plan, cgroup.as_deref(), 3 + descriptors.preserved.len() as i32)?;
+        let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
-        let extra = extra(&mut table, descriptors, &tasks)?;
+        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket)?;
         let mut keep = table.numbers().to_vec();
         keep.push(block.as_fd().as_raw_fd());
-        let start = Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep };
+        let start =
+            Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
         let process = spawn(runtime, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, committed: false };
+        let mut launch = Self {
+            plan,
+            channel,
+            block,
+            process,
+            start_time: 0,
+            console,
+            scene: None,
+            announced: None,
+            released: false,
+        };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
+    }
+
+    /// Where the host's hooks run.
+    pub(crate) fn with_hooks_in(&mut self, scene: hook::Scene<'a>) {
+        self.scene = Some(scene);
     }
 
     /// Host pid of the process, and when it started, in clock ticks since boot.
@@ -82,7 +108,7 @@ impl<'a> Launch<'a> {
     /// Reads the start time, and tells the stage which signals it inherited as ignored.
     fn identify(&mut self) -> Result<()> {
         let stat = proc::stat(self.process.pid)
-            .map_err(|e| system("cannot inspect the process", "read(/proc/PID/stat)", &e))?;
+            .map_err(|e| Error::io("cannot inspect the process", "read(/proc/PID/stat)", e))?;
         self.start_time = stat.start;
         self.block.block().set(word::IGNORED_SIGNALS, stat.sigignore as u32 & 0x7fff_ffff | 1 << 31);
         Ok(())
@@ -92,10 +118,16 @@ impl<'a> Launch<'a> {
         let Some(score) = self.plan.oom_score_adj else { return Ok(()) };
         let path = format!("/proc/{}/oom_score_adj", self.process.pid);
         std::fs::write(&path, score.to_string()).map_err(|e| {
-            system("cannot adjust the OOM score", &format!("write({path:?}, {score})"), &e)
+            Error::io("cannot adjust the OOM score", format!("write({path:?}, {score})"), e)
                 .at("/process/oomScoreAdj")
                 .with_hint("lowering it needs CAP_SYS_RESOURCE")
         })
+    }
+
+    /// What the agent behind `listenerPath` is told of the container. Without it, a filter that notifies is an
+    /// error.
+    pub(crate) fn announce(&mut self, announced: Announced<'a>) {
+        self.announced = Some(announced);
     }
 
     /// Serves the stage until it is ready.
@@ -103,16 +135,21 @@ impl<'a> Launch<'a> {
         loop {
             let Some(message) = self.receive()? else { return Err(self.death()) };
             match message.kind {
-                message::READY => return Ok(()),
+                message::READY => return self.check_joined_maps(),
                 message::FAILED => return Err(report::failure(self.plan, Report::of(&self.block.block()))),
                 _ => self.serve(message)?,
             }
         }
     }
 
-    /// Opens the gate of a launch that waits for a message, and reports what execve said.
+    /// Lets the ready stage go on without us, to wait for `start`. Before it, its pid must be on record.
+    pub(crate) fn let_go(&mut self) -> Result<()> {
+        self.go(None)
+    }
+
+    /// The same for a launch that does not wait for `start`; reports what execve said.
     pub(crate) fn open_gate(&mut self) -> Result<()> {
-        self.go(None)?;
+        self.let_go()?;
         match self.receive()? {
             // The socket closes when the program begins.
             None => Ok(()),
@@ -122,10 +159,15 @@ impl<'a> Launch<'a> {
 
     /// Lets the process live on without us: its pidfd, and the terminal if it was to be kept.
     pub(crate) fn commit(mut self) -> Result<(OwnedFd, Option<OwnedFd>)> {
-        self.committed = true;
         let pidfd =
-            self.process.pidfd.try_clone().map_err(|e| system("cannot keep the process", "fcntl(F_DUPFD)", &e))?;
+            self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
+        self.released = true;
         Ok((pidfd, self.console.take().and_then(Master::kept)))
+    }
+
+    /// Mappings given with a joined user namespace must be that namespace's.
+    fn check_joined_maps(&self) -> Result<()> {
+        self.plan.namespaces.joined_maps.as_ref().map_or(Ok(()), |maps| idmap::verify(self.process.pid, maps))
     }
 
     fn serve(&mut self, message: Message) -> Result<()> {
@@ -136,15 +178,20 @@ impl<'a> Launch<'a> {
                 }
                 self.go(None)
             }
+            (message::HOST_HOOKS, _) => {
+                self.run_host_hooks()?;
+                self.go(None)
+            }
             (message::CONSOLE, Some(master)) => match &mut self.console {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::PROC, _) => {
                 let proc =
-                    std::fs::File::open("/proc").map_err(|e| system("cannot help the stage", "open(/proc)", &e))?;
+                    std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
                 self.go(Some(proc.as_raw_fd()))
             }
             (kind, _) => {
@@ -153,14 +200,33 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// prestart, then createRuntime: everything is mounted, and the root is not entered yet.
+    fn run_host_hooks(&self) -> Result<()> {
+        let Some(scene) = self.scene else { return Ok(()) };
+        for (kind, index, hook) in &self.plan.hooks.host {
+            let (before, after) = self.plan.hooks.state_around_pid(*kind);
+            let state = format!("{before}{}{after}", self.process.pid);
+            hook::run(*kind, *index, hook, &state, scene)?;
+        }
+        Ok(())
+    }
+
     /// The stage carries on in a child, its own first process reaped.
     fn follow(&mut self, child: OwnedFd) -> Result<()> {
         let what = "cannot follow the stage into its pid namespace";
-        let pid = pidfd::pid(child.as_fd()).map_err(|e| system(what, "read(/proc/self/fdinfo)", &e))?;
+        let pid = pidfd::pid(child.as_fd()).map_err(|e| Error::io(what, "read(/proc/self/fdinfo)", e))?;
         let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
-        pidfd::reap(first.pidfd.as_fd()).map_err(|e| system(what, "waitid()", &e))?;
+        pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
         self.identify()?;
         self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn send_listener(&self, number: u64) -> Result<()> {
+        let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
+            return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
+        };
+        announced.hand_over(listener, &self.process, number)?;
         self.go(None)
     }
 
@@ -168,7 +234,7 @@ impl<'a> Launch<'a> {
         for (index, limit) in self.plan.rlimits.iter().enumerate() {
             crate::sys::fd::set_limit(self.process.pid, limit.resource, limit.soft, limit.hard).map_err(|e| {
                 let call = format!("prlimit({}, {}:{})", limit.resource, limit.soft, limit.hard);
-                system("cannot set the resource limit", &call, &e)
+                Error::io("cannot set the resource limit", call, e)
                     .at(format!("/process/rlimits/{index}"))
                     .with_hint("raising a hard limit needs CAP_SYS_RESOURCE")
             })?;
@@ -177,22 +243,23 @@ impl<'a> Launch<'a> {
     }
 
     fn receive(&self) -> Result<Option<Message>> {
-        self.channel.receive().map_err(|e| system("cannot hear the stage", "recvmsg()", &e))
+        self.channel.receive().map_err(|e| Error::io("cannot hear the stage", "recvmsg()", e))
     }
 
     fn go(&self, fd: Option<i32>) -> Result<()> {
         match self.channel.go(fd) {
             // Gone: the next receive says how.
             Err(error) if error.raw_os_error() == Some(libc::EPIPE) => Ok(()),
-            result => result.map_err(|e| system("cannot talk to the stage", "sendmsg()", &e)),
+            result => result.map_err(|e| Error::io("cannot talk to the stage", "sendmsg()", e)),
         }
     }
 
-    fn death(&self) -> Error {
+    fn death(&mut self) -> Error {
         if self.block.block().get(word::FAILED) == 1 {
             return report::failure(self.plan, Report::of(&self.block.block()));
         }
         let status = pidfd::reap(self.process.pidfd.as_fd()).ok();
+        self.released = status.is_some();
         report::death(self.plan, &self.block.block(), status)
     }
 }
@@ -200,7 +267,7 @@ impl<'a> Launch<'a> {
 impl Drop for Launch<'_> {
     /// A launch that was not committed leaves no process.
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.released {
             let _ = pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::reap(self.process.pidfd.as_fd());
         }
@@ -241,7 +308,9 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
     let numbers = table.numbers();
     let plan_at = (word::SLOTS + 4 * numbers.len()).next_multiple_of(8);
     let scratch_at = (plan_at + plan.bytes.len()).next_multiple_of(8);
-    let mut bytes = vec![0; scratch_at + plan.pointers * 8];
+    let note_at = scratch_at + plan.pointers * 8;
+    let room = if plan.hooks { NOTE_ROOM } else { 0 };
+    let mut bytes = vec![0; note_at + room];
     let mut put = |at: usize, value: usize| bytes[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
     put(word::SOCKET, numbers[socket as usize] as usize);
     put(word::SLOT_COUNT, numbers.len());
@@ -249,22 +318,23 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
     put(word::PLAN_LENGTH, plan.bytes.len());
     put(word::SCRATCH, scratch_at);
     put(word::SCRATCH_LENGTH, plan.pointers * 8);
+    put(word::NOTE, if plan.hooks { note_at } else { 0 });
     for (slot, number) in numbers.iter().enumerate() {
         put(word::SLOTS + 4 * slot, *number as usize);
     }
     bytes[plan_at..plan_at + plan.bytes.len()].copy_from_slice(&plan.bytes);
-    Shared::new(&bytes).map_err(|e| system("cannot share the plan with the stage", "memfd_create()", &e))
+    Shared::new(&bytes).map_err(|e| Error::io("cannot share the plan with the stage", "memfd_create()", e))
 }
 
 /// Makes the process by the entry the options ask for.
 fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
-    let explain = |error: &std::io::Error| {
+    let explain = |error: std::io::Error| {
         let mut call = format!("clone3({:#x})", start.namespaces);
         if start.cgroup.is_some() {
             call.push_str(" into the cgroup");
         }
-        let failed = system("unable to start container process", &call, error);
-        match error.raw_os_error() {
+        let failed = Error::io("unable to start container process", call, error);
+        match failed.errno() {
             Some(libc::EPERM) => failed.with_hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace"),
             Some(libc::ENOSPC) => failed.with_hint("a limit of /proc/sys/user/max_*_namespaces is reached"),
             Some(libc::EAGAIN) => failed.with_hint("a limit on processes is reached (ulimit -u, pids.max)"),
@@ -273,7 +343,7 @@ fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
     };
     let mode = runtime.options.entry;
     if mode == Entry::InProcess {
-        return spawn::in_process(start).map_err(|e| explain(&e));
+        return spawn::in_process(start).map_err(explain);
     }
     let stage = runtime.stage.get_or_init(|| seal::sealed().ok());
     let refused = match stage {
@@ -282,12 +352,12 @@ fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)) => {
                 format!("the host does not execute an anonymous file: {error}")
             }
-            result => return result.map_err(|e| explain(&e)),
+            result => return result.map_err(explain),
         },
     };
     if mode == Entry::Sealed {
         return Err(Error::new(ErrorKind::Unsupported, refused).with_hint("see vm.memfd_noexec"));
     }
     runtime.log(Level::Debug, &format!("{refused}; using the in-process entry"));
-    spawn::in_process(start).map_err(|e| explain(&e))
+    spawn::in_process(start).map_err(explain)
 }

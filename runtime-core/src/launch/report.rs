@@ -1,24 +1,30 @@
 //! From the stage's numbers to words.
 
+use std::time::Duration;
+
 use runtime_stage::fail::{Refusal, Step};
-use runtime_stage::io::Block;
+use runtime_stage::io::{Block, REPORT};
 use runtime_stage::sys::word;
 
-use crate::plan::{MountKind, Plan};
+use super::hook::{self, End, How, Name};
+use crate::plan::{Hook, HookKind, MountKind, Plan, option};
 use crate::seccomp::syscall_name;
-use crate::{Error, ErrorKind, ExitStatus, describe};
+use crate::{Error, ErrorKind, ExitStatus, error};
 
 /// What runc says before everything that goes wrong inside; engines look for parts of it.
 const PREFIX: &str = "unable to start container process: error during container init";
 
 /// A failure as the stage reports it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
     step: u32,
     index: u32,
     call: u32,
     errno: u32,
     detail: u32,
+    /// How long a hook took, and the end of its output.
+    milliseconds: u32,
+    output: Vec<u8>,
 }
 
 impl Report {
@@ -26,22 +32,58 @@ impl Report {
     pub(crate) fn of(block: &Block) -> Self {
         let [step, index, call, errno, detail] =
             [word::STEP, word::INDEX, word::CALL, word::ERRNO, word::DETAIL].map(|at| block.get(at));
-        Self { step, index, call, errno, detail }
+        let (milliseconds, length) = block.noted();
+        let output = (0..length).map(|index| block.noted_byte(index)).collect();
+        Self { step, index, call, errno, detail, milliseconds, output }
     }
 
     /// From the record a started stage wrote to its status fifo.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut words = bytes.chunks_exact(4).map(|word| word.try_into().map(u32::from_le_bytes));
+        let (words, output) = bytes.split_at_checked(REPORT)?;
+        let mut words = words.chunks_exact(4).map(|word| word.try_into().map(u32::from_le_bytes));
         let mut next = || words.next()?.ok();
-        Some(Self { step: next()?, index: next()?, call: next()?, errno: next()?, detail: next()? })
+        Some(Self {
+            step: next()?,
+            index: next()?,
+            call: next()?,
+            errno: next()?,
+            detail: next()?,
+            milliseconds: next()?,
+            output: output.to_vec(),
+        })
+    }
+
+    /// The kind and number of the hook that failed, if one did.
+    pub(crate) fn hook(&self) -> Option<(HookKind, usize)> {
+        let kind = match step(self.step) {
+            Step::CreateContainerHook => HookKind::CreateContainer,
+            Step::StartContainerHook => HookKind::StartContainer,
+            _ => return None,
+        };
+        Some((kind, self.index as usize))
+    }
+
+    /// The failure of `hook`.
+    pub(crate) fn hook_error(self, kind: HookKind, hook: &Hook) -> Error {
+        let how = match (self.call, self.errno) {
+            (u32::MAX, errno) if errno == Refusal::HookExited as u32 => How::Exit(ExitStatus::Code(self.detail as i32)),
+            (u32::MAX, errno) if errno == Refusal::HookKilled as u32 => {
+                How::Exit(ExitStatus::Signal(self.detail as i32))
+            }
+            (u32::MAX, _) => How::Timeout(Duration::from_secs(hook.timeout.unwrap_or(0).into())),
+            (call, errno) => How::NotRun(syscall_name(call).unwrap_or("a system call"), errno as i32),
+        };
+        let took = Duration::from_millis(self.milliseconds.into());
+        let name = Name { kind, index: self.index as usize, path: &hook.path };
+        hook::failure(name, &End { how, took, output: self.output })
     }
 
     /// What failed, in words, for the program `program`.
-    pub(crate) fn exec_error(self, program: &str) -> Error {
+    pub(crate) fn exec_error(&self, program: &str) -> Error {
         let errno = self.errno as i32;
-        let text = describe(errno);
-        let text = text.split(" (").next().unwrap_or_default();
-        let error = Error::new(ErrorKind::Init, format!("exec {program}: {text}")).with_errno(errno).in_step("exec");
+        let error = Error::new(ErrorKind::Init, format!("exec {program}: {}", error::text(errno)))
+            .with_errno(errno)
+            .in_step("exec");
         match errno {
             libc::ENOENT => error.with_hint("the file exists, so its interpreter (#! line or ELF loader) does not"),
             libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
@@ -56,9 +98,15 @@ fn step(number: u32) -> Step {
 
 /// The stage gave up and said why.
 pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
+    if let Some((kind, index)) = report.hook() {
+        let hooks = &plan.hooks;
+        let list = if kind == HookKind::CreateContainer { &hooks.create_container } else { &hooks.start_container };
+        let hook = list.get(index).cloned().unwrap_or_default();
+        return report.hook_error(kind, &hook);
+    }
     let step = step(report.step);
     let refusal = report.call == u32::MAX;
-    if let Some(error) = known(plan, step, report, refusal) {
+    if let Some(error) = known(plan, step, &report, refusal) {
         return error;
     }
     let origin = plan.origins.of(step, report.index).or_else(|| plan.origins.of(step, 0));
@@ -70,19 +118,38 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
     if refusal {
         return error.with_reason(refused(report.errno));
     }
-    error = error.with_call(call(plan, step, report), report.errno as i32);
-    match hint(step, report.errno as i32) {
+    error = error.with_call(call(plan, step, &report), report.errno as i32);
+    match option_hint(plan, step, &report) {
         Some(hint) => error.with_hint(hint),
-        None => error,
+        None => match hint(step, report.errno as i32) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        },
     }
 }
 
+/// A mount option that the filesystem does not take may be one of ours, misspelt.
+fn option_hint(plan: &Plan, step: Step, report: &Report) -> Option<String> {
+    if step != Step::Mount || report.detail == 0 {
+        return None;
+    }
+    let options = match &plan.mounts.get(report.index as usize)?.kind {
+        MountKind::Filesystem { options, .. } | MountKind::Remount { options } => options,
+        _ => return None,
+    };
+    let (name, _) = options.get(report.detail as usize - 1)?;
+    if name == "context" {
+        return Some("a mount label needs SELinux, and a filesystem that takes it".to_owned());
+    }
+    option::nearest(name)
+        .map(|near| format!("{name:?} is neither an option we know nor one of the filesystem; did you mean {near:?}?"))
+}
+
 /// The failures whose words engines match.
-fn known(plan: &Plan, step: Step, report: Report, refusal: bool) -> Option<Error> {
+fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Error> {
     let program = plan.program.args.first().map_or("", String::as_str);
     let errno = if refusal { libc::ENOENT } else { report.errno as i32 };
-    let text = describe(errno);
-    let text = text.split(" (").next().unwrap_or_default();
+    let text = error::text(errno);
     let (pointer, message) = match step {
         Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
         Step::Lookup if errno == libc::EACCES => ("/process/args/0", format!("exec: {program:?}: permission denied")),
@@ -121,7 +188,7 @@ fn default_text(step: Step) -> &'static str {
 }
 
 /// The system call with what is known of its arguments.
-fn call(plan: &Plan, step: Step, report: Report) -> String {
+fn call(plan: &Plan, step: Step, report: &Report) -> String {
     let name = syscall_name(report.call).map_or_else(|| format!("system call {}", report.call), str::to_owned);
     let arguments = match step {
         Step::Mount => plan.mounts.get(report.index as usize).map(|mount| match (&mount.kind, name.as_str()) {
@@ -137,6 +204,15 @@ fn call(plan: &Plan, step: Step, report: Report) -> String {
             .map(|node| format!("\"/{}\", {}:{}", node.path.0, node.major, node.minor)),
         Step::ReadonlyPath => plan.masks.readonly.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
         Step::MaskedPath => plan.masks.masked.get(report.index as usize).map(|path| format!("\"/{}\"", path.0)),
+        Step::Sysctl => plan.sysctls.get(report.index as usize).map(|s| match name.as_str() {
+            "write" => format!("{:?}", s.value),
+            _ => format!("\"/proc/{}\"", s.path),
+        }),
+        Step::TimeOffsets => Some("\"/proc/self/timens_offsets\"".to_owned()),
+        Step::Label => {
+            Some(["attr/apparmor/exec", "attr/exec"].get(report.index as usize).unwrap_or(&"attr/keycreate"))
+                .map(|file| format!("\"/proc/self/{file}\""))
+        }
         Step::Rlimit => {
             plan.rlimits.get(report.index as usize).map(|l| format!("{}, {}, {}", l.resource, l.soft, l.hard))
         }
@@ -152,7 +228,7 @@ fn call(plan: &Plan, step: Step, report: Report) -> String {
 }
 
 fn refused(number: u32) -> &'static str {
-    const ALL: [(Refusal, &str); 10] = [
+    const ALL: [(Refusal, &str); 16] = [
         (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
         (Refusal::ParentGone, "the runtime went away"),
         (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
@@ -163,6 +239,12 @@ fn refused(number: u32) -> &'static str {
         (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
         (Refusal::NotInPath, "executable file not found in $PATH"),
         (Refusal::NotADirectory, "not a directory"),
+        (Refusal::InsideProc, "cannot be mounted because it is inside /proc (a link leads there)"),
+        (Refusal::NotProcfs, "\"/proc\" cannot be mounted because it is not of type proc"),
+        (Refusal::NotNull, "the host's /dev/null is not the null device (character device 1:3)"),
+        (Refusal::Moved, "somebody moved the mount point meanwhile"),
+        (Refusal::TooDeep, "tmpcopyup: directories are nested too deeply"),
+        (Refusal::TakenInPart, "the kernel took only the beginning of the value; more was given than it has room for"),
     ];
     ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
 }
@@ -174,10 +256,38 @@ fn hint(step: Step, errno: i32) -> Option<&'static str> {
         (Step::Mount, libc::EPERM) => {
             "in a user namespace procfs and sysfs can only be mounted where the host's are fully visible"
         }
+        (Step::Seccomp, libc::EACCES) => "without noNewPrivileges, loading a filter needs CAP_SYS_ADMIN",
+        (Step::Seccomp, libc::EINVAL) => {
+            "the kernel does not know a flag (see /linux/seccomp/flags), or has no CONFIG_SECCOMP_FILTER"
+        }
+        (Step::Seccomp, libc::EBUSY) => "the runtime itself is under a filter that notifies: there can only be one",
+        (Step::Seccomp, libc::ENOMEM) => "the filters the runtime is under and this one are too long together",
+        (Step::Mount, libc::EROFS) => "the mount point does not exist and cannot be made in a read-only filesystem",
+        (Step::Mount, libc::ENOTDIR) => "a directory can only be mounted on a directory, a file on a file",
+        (Step::Mount, libc::ELOOP) => "the destination leads through a link that never ends, or one of procfs",
         (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",
         (Step::EnterRoot, libc::EINVAL) => "if / is on an initramfs, use --no-pivot",
+        (Step::Unshare, libc::EINVAL) => "the kernel lacks one of these kinds of namespace",
+        (Step::TimeOffsets, libc::ERANGE) => "a clock would be below zero, or too far in the future",
+        (Step::TimeOffsets, libc::ENOENT) => "the kernel has no time namespaces",
+        (Step::Sysctl, libc::ENOENT) => "the kernel has no such parameter, or its module is not loaded",
+        (Step::Sysctl, libc::EINVAL) => "the kernel does not take this value",
+        (Step::Sysctl, libc::EXDEV) | (Step::Label, libc::EXDEV) => "something is mounted over this file of /proc",
+        (Step::Sysctl, libc::EACCES | libc::EPERM) => "this parameter may not be changed from this user namespace",
+        (Step::Label, libc::ENOENT) => "the policy loaded on the host has no such label or profile",
+        (Step::Label, libc::EINVAL) => "the security module does not take this label",
+        (Step::Scheduler, libc::EPERM) => {
+            "needs CAP_SYS_NICE; real-time policies need resources.cpu.realtimeRuntime on cgroup v1; process \
+             scheduler can't be used together with AllowedCPUs (resources.cpu.cpus)"
+        }
+        (Step::Scheduler, libc::EINVAL) => "the kernel does not know this policy or takes other values for it",
+        (Step::Scheduler, libc::EOPNOTSUPP) => "the kernel is built without utilisation clamping",
+        (Step::Scheduler, libc::EBUSY) => "there is not enough CPU time left for this deadline",
+        (Step::IoPriority, libc::EPERM) => "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE",
+        (Step::MemoryPolicy, libc::EINVAL) => "a node does not exist, is not allowed, or the flags exclude each other",
+        (Step::MemoryPolicy, libc::ENOSYS) => "the kernel is built without NUMA",
         (Step::Rlimit, libc::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE",
         (Step::Ids, libc::EINVAL) => "the id is not mapped in the user namespace",
         (Step::Terminal, libc::ENOENT) => "mount devpts on /dev/pts",

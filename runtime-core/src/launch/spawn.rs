@@ -1,4 +1,4 @@
-//! The only place that makes a process of the container.
+//! The only place that makes a process: of the container, or a hook of the host.
 //!
 //! By default the child borrows our memory just long enough to execute the sealed stage (CLONE_VM and
 //! CLONE_VFORK: the calling thread waits meanwhile). That costs the same from a host of one megabyte and of
@@ -8,14 +8,16 @@
 //! In both children only raw system calls are made: no allocation, no lock, no libc.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use runtime_stage::arch::clone3_call;
+use runtime_stage::fail::Fail;
 use runtime_stage::sys::{self as raw, CloneArgs, clone};
+use runtime_stage::wire::Z;
 
 use crate::sys::shared::Shared;
 
@@ -37,6 +39,8 @@ pub(crate) struct Start<'a> {
     pub(crate) block: &'a Shared,
     /// Descriptors the stage needs.
     pub(crate) keep: &'a [RawFd],
+    /// Our end of the socket: while the child holds it, it does not see us die.
+    pub(crate) close: RawFd,
 }
 
 /// What the vfork child reads and writes in our memory while we wait.
@@ -98,7 +102,10 @@ pub(crate) fn in_process(start: &Start<'_>) -> io::Result<Spawned> {
     let args = arguments(start, &mut pidfd);
     let block = start.block.block();
     let result = with_signals_blocked(|| match raw::fork(args, &mut pidfd) {
-        Ok(0) => runtime_stage::run::stage(block),
+        Ok(0) => {
+            raw::close(start.close);
+            runtime_stage::run::stage(block)
+        }
         Ok(pid) => pid as isize,
         Err(fail) => -(fail.errno as isize),
     })?;
@@ -119,6 +126,114 @@ fn arguments(start: &Start<'_>, pidfd: &mut RawFd) -> CloneArgs {
     args
 }
 
+/// A program of the host: a hook.
+pub(crate) struct Program<'a> {
+    /// Its path.
+    pub(crate) path: &'a CStr,
+    /// argv.
+    pub(crate) args: &'a [CString],
+    /// All of its environment.
+    pub(crate) env: &'a [CString],
+    /// Where it runs; "/" if it cannot go there.
+    pub(crate) cwd: &'a CStr,
+    /// Its 0, 1 and 2, numbered above them.
+    pub(crate) streams: [BorrowedFd<'a>; 3],
+    /// Written with its line of `/proc/PID/stat` before it begins: also if we die now, it can be found.
+    pub(crate) note: Option<BorrowedFd<'a>>,
+}
+
+/// What the vfork child of [`program`] reads and writes in our memory while we wait.
+struct Hook<'a> {
+    program: &'a Program<'a>,
+    argv: Vec<*const u8>,
+    envp: Vec<*const u8>,
+    call: &'static str,
+    errno: u32,
+}
+
+/// Starts a program: in a session of its own, with default signals, no descriptor of ours but its streams, and nothing
+/// in its environment but what is given. An error names the system call.
+pub(crate) fn program(program: &Program<'_>) -> Result<Spawned, (&'static str, io::Error)> {
+    let pointers = |texts: &[CString]| -> Vec<*const u8> {
+        texts.iter().map(|text| text.as_ptr().cast()).chain([std::ptr::null()]).collect()
+    };
+    let mut hook = Hook { program, argv: pointers(program.args), envp: pointers(program.env), call: "", errno: 0 };
+    let mut stack = Box::new(Stack(MaybeUninit::uninit()));
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: clone::PIDFD | clone::CLEAR_SIGHAND | clone::VM | clone::VFORK,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: SIGCHLD,
+        stack: stack.0.as_mut_ptr() as u64,
+        stack_size: STACK as u64,
+        ..CloneArgs::default()
+    };
+    let entry = become_program as unsafe extern "C" fn(*mut u8) -> !;
+    let failed = |error| ("clone3", error);
+    let result = with_signals_blocked(|| {
+        // SAFETY: as in `sealed`: the child runs on `stack`, touches nothing of ours but `hook`, and both outlive it,
+        // because CLONE_VFORK lets this thread go on only after its execve(2) or exit.
+        unsafe { clone3_call((&raw mut args).cast(), size_of::<CloneArgs>(), entry, (&raw mut hook).cast()) }
+    })
+    .map_err(failed)?;
+    let spawned = spawned(result, pidfd).map_err(failed)?;
+    // SAFETY: `hook` is alive; the volatile reads see what the child wrote through its pointer.
+    let (call, errno) = unsafe { ((&raw const hook.call).read_volatile(), (&raw const hook.errno).read_volatile()) };
+    if errno != 0 {
+        let _ = crate::sys::pidfd::reap(std::os::fd::AsFd::as_fd(&spawned.pidfd));
+        return Err((call, io::Error::from_raw_os_error(errno as i32)));
+    }
+    Ok(spawned)
+}
+
+/// The vfork child of [`program`].
+///
+/// # Safety
+/// `argument` points to a `Hook` that outlives the child.
+unsafe extern "C" fn become_program(argument: *mut u8) -> ! {
+    // SAFETY: by the caller's promise; the parent does not touch it while it waits.
+    let hook = unsafe { &mut *argument.cast::<Hook<'_>>() };
+    let (call, fail) = match settle(hook.program) {
+        Ok(()) => {
+            let path = Z::new(hook.program.path.to_bytes_with_nul());
+            ("execve", raw::execve(path, &hook.argv, &hook.envp))
+        }
+        Err(failed) => failed,
+    };
+    // SAFETY: as above; volatile because the parent reads it after us.
+    unsafe {
+        (&raw mut hook.call).write_volatile(call);
+        (&raw mut hook.errno).write_volatile(fail.errno);
+    }
+    raw::exit(127)
+}
+
+fn settle(program: &Program<'_>) -> Result<(), (&'static str, Fail)> {
+    let named = |call: &'static str| move |fail: Fail| (call, fail);
+    raw::setsid().map_err(named("setsid"))?;
+    if let Some(note) = program.note {
+        // Best effort, like the file itself.
+        let mut line = [0; 1024];
+        if let Ok(stat) = raw::openat(raw::AT_FDCWD, Z::new(b"/proc/self/stat\0"), 0, 0) {
+            let length = raw::read(stat, &mut line).unwrap_or(0);
+            let _ = raw::write(note.as_raw_fd(), line.get(..length).unwrap_or_default());
+            raw::close(stat);
+        }
+    }
+    for (to, from) in program.streams.iter().enumerate() {
+        raw::dup3(from.as_raw_fd(), to as i32, 0).map_err(named("dup3"))?;
+    }
+    raw::close_range(3, u32::MAX).map_err(named("close_range"))?;
+    raw::chdir(Z::new(program.cwd.to_bytes_with_nul()))
+        .or_else(|_| raw::chdir(Z::new(b"/\0")))
+        .map_err(named("chdir"))?;
+    for signal in 1..=64 {
+        // What the host ignores; two of them cannot be and say so.
+        let _ = raw::default_signal(signal);
+    }
+    raw::unblock_signals().map_err(named("rt_sigprocmask"))
+}
+
 /// A signal handler of the host must not run in a child that shares its memory.
 fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> io::Result<T> {
     let mut before = SigSet::empty();
@@ -135,6 +250,74 @@ fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
     }
     // SAFETY: clone3(2) succeeded with CLONE_PIDFD, so it stored a new descriptor here, which only we know.
     Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// A process in a new user namespace that does nothing but keep it, until this value is dropped or we are gone.
+pub(crate) struct Keeper {
+    process: Spawned,
+    /// Its end tells the process that we are gone.
+    _alive: OwnedFd,
+    /// What the process runs on and reads; freed after it was reaped.
+    _memory: Box<KeeperMemory>,
+}
+
+struct KeeperMemory {
+    stack: Stack,
+    ends: [RawFd; 2],
+}
+
+impl Keeper {
+    /// Its pid as we see it.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        use std::os::fd::AsFd;
+        let _ = crate::sys::pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
+        let _ = crate::sys::pidfd::reap(self.process.pidfd.as_fd());
+    }
+}
+
+/// Makes a user namespace and a process that keeps it. The process borrows our memory, so it costs nothing to copy.
+pub(crate) fn keeper() -> io::Result<Keeper> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let ends = [read.as_raw_fd(), write.as_raw_fd()];
+    let mut memory = Box::new(KeeperMemory { stack: Stack(MaybeUninit::uninit()), ends });
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: clone::NEWUSER | clone::VM | clone::PIDFD | clone::CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: SIGCHLD,
+        stack: memory.stack.0.as_mut_ptr() as u64,
+        stack_size: STACK as u64,
+        ..CloneArgs::default()
+    };
+    let entry = keep as unsafe extern "C" fn(*mut u8) -> !;
+    let result = with_signals_blocked(|| {
+        // SAFETY: the child runs `keep` on its own stack and reads only `ends`; both are in `memory`, which is freed
+        // after the child was reaped. It has descriptors of its own (no CLONE_FILES).
+        unsafe {
+            let argument = (&raw mut memory.ends).cast();
+            clone3_call((&raw mut args).cast(), size_of::<CloneArgs>(), entry, argument)
+        }
+    })?;
+    let process = spawned(result, pidfd)?;
+    Ok(Keeper { process, _alive: write, _memory: memory })
+}
+
+/// The keeper's child: waits for the end of the pipe.
+///
+/// # Safety
+/// `argument` points to two descriptors, read end first, that outlive the child.
+unsafe extern "C" fn keep(argument: *mut u8) -> ! {
+    // SAFETY: by the caller's promise.
+    let [read, write] = unsafe { *argument.cast::<[RawFd; 2]>() };
+    raw::close(write);
+    while raw::read(read, &mut [0]).is_err_and(|fail| fail.is(raw::errno::EINTR)) {}
+    raw::exit(0)
 }
 
 /// The vfork child: keeps what the stage needs, and becomes it.

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Context, Kind, Namespaces};
-use crate::cgroup::{Devices, Placement, Write, devices, place, writes};
+use super::{Context, InRoot, Kind, Namespaces};
+use crate::cgroup::{Devices, Mode, NO_RIGHTS, Placement, Write, devices, place, writes};
+use crate::spec::Resources;
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,32 +15,84 @@ pub struct CgroupPlan {
     pub writes: Vec<Write>,
     /// Device rules.
     pub devices: Devices,
+    /// Directories the caller has no right to are left out, unless a limit needs them.
+    pub forgiving: bool,
+    /// Host uid that owns the container's subtree; absent: the caller.
+    pub owner: Option<u32>,
 }
 
 pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<CgroupPlan> {
-    let linux = cx.spec.linux.clone().unwrap_or_default();
-    let resources = linux.resources.unwrap_or_default();
-    let path = linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
-    if cx.facts.cgroup.hierarchies.is_empty() || !cx.facts.privileged() {
-        if path.is_some() || resources.memory.is_some() || resources.cpu.is_some() || resources.pids.is_some() {
-            let message = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-            cx.problem("/linux/resources", message);
-        }
-        return None;
+    let linux = cx.spec.linux.as_ref();
+    let none = Resources::default();
+    let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
+    let path = linux.and_then(|linux| linux.cgroups_path.as_deref()).filter(|path| !path.is_empty());
+    let rootless = cx.request.rootless.unwrap_or_else(|| cx.facts.rootless());
+    let forgiving = rootless && path.is_none();
+    if cx.facts.cgroup.hierarchies.is_empty() {
+        return without(cx, resources, path.is_some(), rootless);
     }
     let placement = match place(&cx.facts.cgroup, path, &cx.request.id) {
         Ok(placement) => placement,
+        // The caller's own cgroup is none he sees.
+        Err(_) if forgiving => return without(cx, resources, false, true),
         Err(problem) => {
             cx.problems.push(problem);
             return None;
         }
     };
-    let user = namespaces.is_private(Kind::User);
-    match (writes(&placement, &resources), devices(&placement, resources.devices.as_deref(), user)) {
-        (Ok(writes), Ok(devices)) => Some(CgroupPlan { placement, writes, devices }),
+    // The kernel refuses device programs, and lists on version 1, to all but root of the host; a user namespace
+    // keeps everybody from foreign nodes anyway.
+    let user = namespaces.is_private(Kind::User) || cx.facts.user_namespace;
+    match (writes(&placement, resources), devices(&placement, resources.devices.as_deref(), user)) {
+        (Ok(writes), Ok(devices)) => {
+            Some(CgroupPlan { placement, writes, devices, forgiving, owner: owner(cx, namespaces) })
+        }
         (writes, devices) => {
             cx.problems.extend(writes.err().into_iter().chain(devices.err()).flatten());
             None
         }
     }
+}
+
+/// Who manages the subtree, where the container has a view of its own that it may write to: version 2, a cgroup
+/// namespace, and the file system mounted read-write (config-linux.md, "Cgroup ownership").
+fn owner(cx: &Context<'_>, namespaces: &Namespaces) -> Option<u32> {
+    if cx.facts.cgroup.mode != Mode::V2 || !namespaces.is_private(Kind::Cgroup) || !cx.facts.changes_owners() {
+        return None;
+    }
+    let writable = |mount: &crate::spec::Mount| {
+        let cgroup = matches!(mount.typ.as_deref(), Some("cgroup" | "cgroup2"));
+        let here = mount.destination.as_deref().is_some_and(|path| InRoot::new(path).0 == "sys/fs/cgroup");
+        cgroup && here && !mount.options.iter().flatten().any(|option| option == "ro" || option == "rro")
+    };
+    if !cx.spec.mounts.iter().flatten().any(writable) {
+        return None;
+    }
+    let uid = cx.spec.process.as_ref().and_then(|process| process.user.as_ref()?.uid).unwrap_or(0);
+    let owner = match &namespaces.maps {
+        Some(maps) => super::ids::host_id(&maps.uid, uid)?,
+        // Whose ids a joined user namespace has is not known here.
+        None if namespaces.is_joined(Kind::User) => return None,
+        None => uid,
+    };
+    (owner != cx.facts.euid).then_some(owner)
+}
+
+/// No cgroup at all: nothing may depend on one.
+fn without(cx: &mut Context<'_>, resources: &Resources, path: bool, rootless: bool) -> Option<CgroupPlan> {
+    let none = Placement::default();
+    if path {
+        cx.problem("/linux/cgroupsPath", "there is no cgroup file system here");
+    }
+    let mut problems = writes(&none, resources).err().unwrap_or_default();
+    if !rootless && resources.devices.as_ref().is_some_and(|rules| !rules.is_empty()) {
+        problems.extend(devices(&none, resources.devices.as_deref(), false).err().into_iter().flatten());
+    }
+    for problem in &mut problems {
+        if rootless {
+            problem.message = format!("{NO_RIGHTS}: {}", problem.message);
+        }
+    }
+    cx.problems.extend(problems);
+    None
 }

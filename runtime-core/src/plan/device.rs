@@ -15,6 +15,7 @@ pub struct DeviceNode {
     /// How it comes to be.
     pub source: DeviceSource,
     /// File type and permission bits.
+    #[serde(serialize_with = "super::octal")]
     pub mode: u32,
     /// Major number.
     pub major: u32,
@@ -93,7 +94,7 @@ pub(super) fn plan(
         );
         nodes.push(node);
     }
-    if namespaces.is_private(Kind::User) || !cx.facts.privileged() {
+    if namespaces.is_private(Kind::User) || !cx.facts.makes_devices() {
         for node in nodes.iter_mut().filter(|node| node.mode & 0o170_000 != FIFO) {
             node.source = DeviceSource::Bind(cx.host(format!("/{}", node.path.0), false));
         }

@@ -5,35 +5,60 @@
 //! is opened and nothing is changed here; what must be opened is named by [`Slot`] and opened by
 //! [`launch::bind`](crate::launch). After it, only the kernel may refuse.
 
+mod affinity;
+mod annotation;
 mod caps;
 mod cgroup;
+mod cgroupfs;
+mod clock;
+pub(crate) mod cpulist;
 mod device;
+pub(crate) mod hook;
+mod idmap;
 mod ids;
+mod label;
 mod mask;
+mod memory;
 mod mount;
 mod namespace;
+pub(crate) mod option;
 mod origin;
+mod personality;
 mod process;
 mod rlimit;
 mod root;
+mod scheduling;
+mod seccomp;
 mod session;
+mod sysctl;
 mod tty;
 mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
+#[cfg(fuzzing)]
+pub use wire::check;
+
 pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
+pub use hook::{Hook, HookKind, Hooks};
+pub use idmap::{IdmapBy, IdmapPlan};
 pub use ids::{IdMaps, UserIds};
+pub use label::Labels;
 pub use mask::Masks;
-pub use mount::{MountKind, MountStep, Propagation};
+pub use memory::MemoryPolicy;
+pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use option::Propagation;
 pub use origin::Origins;
 pub use process::Program;
 pub use rlimit::Limit;
 pub use root::RootPlan;
+pub use scheduling::Scheduler;
+pub use seccomp::Listener;
 pub use session::Keyring;
+pub use sysctl::Sysctl;
 pub use tty::Terminal;
 
 use serde::Serialize;
@@ -61,6 +86,16 @@ impl InRoot {
         }
         Self(parts.join("/"))
     }
+
+    /// True if this is `other` or something below it, going by the names.
+    pub fn is_at_or_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// For people: a plan is read by them only.
+fn octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{mode:#o}"))
 }
 
 /// An index into the table of descriptors the parent opens.
@@ -68,7 +103,7 @@ impl InRoot {
 pub struct Slot(pub u16);
 
 /// What a slot holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SlotSource {
     /// A detached clone of a host mount, file or directory.
@@ -77,12 +112,19 @@ pub enum SlotSource {
         path: HostPath,
         /// With everything mounted below it.
         recursive: bool,
+        /// Its ids are mapped.
+        idmap: Option<IdmapPlan>,
     },
-    /// A detached clone of the container's cgroup directory in one v1 hierarchy.
+    /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
+    /// container has none there for lack of rights.
     CgroupClone {
         /// Index into the placement.
         hierarchy: usize,
+        /// The caller's directory.
+        own: HostPath,
     },
+    /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
+    Proc,
     /// A namespace file.
     Namespace {
         /// Its path.
@@ -100,6 +142,16 @@ pub enum Source {
     Slot(Slot),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
+    /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
+    /// caller's own.
+    Cgroup {
+        /// Index into the placement.
+        place: usize,
+        /// The container's directory.
+        path: HostPath,
+        /// The caller's.
+        own: HostPath,
+    },
 }
 
 /// Who takes the master of a terminal.
@@ -133,6 +185,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
+    pub rootless: Option<bool>,
 }
 
 /// The plan of one launch.
@@ -145,6 +199,10 @@ pub struct Plan {
     pub cgroup: Option<CgroupPlan>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
+    /// What goes into timens_offsets.
+    pub time_offsets: Option<String>,
+    /// A procfs to write to; absent where nothing is.
+    pub proc: Option<Slot>,
     /// Session keyring.
     pub keyring: Option<Keyring>,
     /// The root filesystem.
@@ -161,8 +219,14 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Kernel parameters.
+    pub sysctls: Vec<Sysctl>,
+    /// Security labels.
+    pub labels: Labels,
     /// Read-only and masked paths.
     pub masks: Masks,
+    /// Programs run at points before it.
+    pub hooks: Hooks,
     /// The program.
     pub program: Program,
     /// Who it runs as.
@@ -171,12 +235,22 @@ pub struct Plan {
     pub capabilities: Option<CapabilitySets>,
     /// Set no_new_privs.
     pub no_new_privileges: bool,
+    /// Execution domain.
+    pub personality: Option<u32>,
+    /// NUMA memory policy.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// CPU scheduling.
+    pub scheduler: Option<Scheduler>,
+    /// I/O priority.
+    pub io_priority: Option<u32>,
     /// Resource limits.
     pub rlimits: Vec<Limit>,
     /// OOM killer adjustment.
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// Who gets its listener, if it notifies.
+    pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
     pub warnings: Vec<String>,
     /// Where each step comes from, for errors.
@@ -213,8 +287,8 @@ impl Context<'_> {
 
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
-        if self.facts.privileged() {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
+        if self.facts.owns_mounts {
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
         } else {
             Source::Path(path)
         }
@@ -243,9 +317,16 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     unsupported::check(cx);
     let namespaces = namespace::plan(cx);
     let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces);
+    let mounts = mount::plan(cx, &namespaces, &root);
     let (devices, links) = device::plan(cx, &namespaces, &mounts);
     let user = ids::user(cx, &namespaces);
+    let time_offsets = clock::plan(cx, &namespaces);
+    let sysctls = sysctl::plan(cx, &namespaces);
+    let labels = label::plan(cx);
+    affinity::check(cx);
+    annotation::check(cx);
+    let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
+    let seccomp = seccomp::filter(cx);
     let plan = Plan {
         cgroup: cgroup::plan(cx, &namespaces),
         keyring: session::keyring(cx, &namespaces),
@@ -253,12 +334,22 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         hostname: uts::hostname(cx, &namespaces),
         domainname: uts::domainname(cx, &namespaces),
         masks: mask::plan(cx),
+        hooks: hook::plan(cx),
         program: process::plan(cx),
         capabilities: caps::plan(cx, &namespaces),
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),
+        personality: personality::plan(cx),
+        memory_policy: memory::plan(cx),
+        scheduler: scheduling::scheduler(cx),
+        io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
-        seccomp: session::seccomp(cx),
+        proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
+        time_offsets,
+        sysctls,
+        labels,
+        listener: seccomp::listener(cx, seccomp.as_ref()),
+        seccomp,
         namespaces,
         root,
         mounts,
@@ -271,4 +362,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     };
     let Context { problems, warnings, slots, origins, .. } = context;
     if problems.is_empty() { Ok(Plan { slots, warnings, origins, ..plan }) } else { Err(problems) }
+}
+
+/// "unknown …", with the names there are.
+fn known<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    format!("unknown {what} {name:?}; known: {}", names.join(", "))
 }

@@ -49,6 +49,15 @@ impl Kind {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
+    /// Its file below /proc/PID/ns.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            kind => kind.name(),
+        }
+    }
+
     /// CLONE_NEW*.
     pub fn flag(self) -> u32 {
         use runtime_stage::sys::clone;
@@ -85,10 +94,12 @@ pub struct Namespaces {
     pub join: Vec<Join>,
     /// Made by the process itself, after it entered its cgroup and what it joins.
     pub unshare: Vec<Kind>,
-    /// A child carries on: the pid namespace begins there.
+    /// A child carries on: the pid or time namespace begins there.
     pub fork: bool,
     /// Id maps of the new user namespace.
     pub maps: Option<IdMaps>,
+    /// What the maps of the joined user namespace must be, where the config says it.
+    pub joined_maps: Option<IdMaps>,
     /// Bring the loopback device up.
     pub loopback: bool,
 }
@@ -113,19 +124,26 @@ impl Namespaces {
 /// Sorts the config's list into what is cloned, joined and unshared.
 pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
     let (new, joined) = requested(cx);
-    let mut plan = Namespaces { maps: ids::maps(cx, new.contains(&Kind::User)), ..Namespaces::default() };
+    let (new_user, joined_user) = (new.contains(&Kind::User), joined.iter().any(|join| join.0 == Kind::User));
+    let maps = ids::maps(cx, new_user, joined_user);
+    let (maps, joined_maps) = if new_user { (maps, None) } else { (None, maps) };
+    let mut plan = Namespaces { maps, joined_maps, ..Namespaces::default() };
     join(cx, &mut plan, joined);
     // In a joined user or pid namespace the new ones must be made by whoever has joined.
     let joins_first = plan.is_joined(Kind::User) || plan.is_joined(Kind::Pid);
+    let forks = new.contains(&Kind::Time);
     for kind in new {
         match kind {
             // Its root is the cgroup of whoever makes it, so it comes after the cgroup.
             Kind::Cgroup => plan.unshare.push(kind),
+            // Its clocks are set while it is still empty; the next child is the first in it.
+            Kind::Time => plan.unshare.push(kind),
+            Kind::Pid if forks => plan.unshare.push(kind),
             _ if joins_first => plan.unshare.push(kind),
             _ => plan.clone.push(kind),
         }
     }
-    plan.fork = plan.is_joined(Kind::Pid) || plan.unshare.contains(&Kind::Pid);
+    plan.fork = forks || plan.is_joined(Kind::Pid) || plan.unshare.contains(&Kind::Pid);
     plan.loopback = plan.is_new(Kind::Network);
     if !plan.is_private(Kind::Mount) {
         cx.problem("/linux/namespaces", "a container needs a mount namespace; add {\"type\": \"mount\"}");
@@ -145,9 +163,6 @@ fn requested(cx: &mut Context<'_>) -> (Vec<Kind>, Vec<(Kind, String, usize)>) {
             cx.problem(format!("{at}/type"), format!("unknown namespace {name:?}; known: {}", known.join(", ")));
             continue;
         };
-        if kind == Kind::Time {
-            cx.problem(format!("{at}/type"), "not supported by this version of runtime");
-        }
         if seen.contains(&kind) {
             cx.problem(at.as_str(), format!("duplicate namespace {name:?}"));
         }

@@ -9,6 +9,7 @@ use super::Context;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limit {
     /// RLIMIT_* number.
+    #[serde(serialize_with = "name")]
     pub resource: u32,
     /// Soft limit.
     pub soft: u64,
@@ -36,6 +37,10 @@ const NAMES: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
+fn name<S: serde::Serializer>(resource: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(NAMES.get(*resource as usize).unwrap_or(&"?"))
+}
+
 pub(super) fn plan(cx: &mut Context<'_>) -> Vec<Limit> {
     let list = cx.spec.process.as_ref().and_then(|process| process.rlimits.as_deref()).unwrap_or_default();
     let mut limits: Vec<Limit> = Vec::new();
@@ -49,7 +54,12 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Vec<Limit> {
         if limits.iter().any(|limit| limit.resource == resource) {
             cx.problem(format!("{at}/type"), format!("duplicate rlimit {name}"));
         }
-        let (soft, hard) = (rlimit.soft.unwrap_or(0), rlimit.hard.unwrap_or(0));
+        for (value, property) in [(rlimit.soft, "soft"), (rlimit.hard, "hard")] {
+            if value.is_none() {
+                cx.problem(at.as_str(), format!("{name} has no {property} limit"));
+            }
+        }
+        let (soft, hard) = (rlimit.soft.unwrap_or(0), rlimit.hard.unwrap_or(u64::MAX));
         if soft > hard {
             cx.problem(format!("{at}/soft"), format!("soft limit {soft} is above the hard limit {hard}"));
         }

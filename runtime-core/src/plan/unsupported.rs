@@ -10,33 +10,9 @@ pub(super) fn check(cx: &mut Context<'_>) {
             cx.problem(pointer, "not supported by this version of runtime");
         }
     };
-    if let Some(process) = &spec.process {
-        refuse(process.apparmor_profile.as_ref().is_some_and(|p| !p.is_empty()), "/process/apparmorProfile");
-        refuse(process.selinux_label.as_ref().is_some_and(|l| !l.is_empty()), "/process/selinuxLabel");
-        refuse(process.scheduler.is_some(), "/process/scheduler");
-        refuse(process.io_priority.is_some(), "/process/ioPriority");
-        refuse(process.exec_cpu_affinity.is_some(), "/process/execCPUAffinity");
-    }
-    if let Some(hooks) = &spec.hooks {
-        let kinds = [
-            (&hooks.prestart, "/hooks/prestart"),
-            (&hooks.create_runtime, "/hooks/createRuntime"),
-            (&hooks.create_container, "/hooks/createContainer"),
-            (&hooks.start_container, "/hooks/startContainer"),
-            (&hooks.poststart, "/hooks/poststart"),
-            (&hooks.poststop, "/hooks/poststop"),
-        ];
-        for (hooks, pointer) in kinds {
-            refuse(hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()), pointer);
-        }
-    }
     if let Some(linux) = &spec.linux {
-        refuse(linux.sysctl.as_ref().is_some_and(|map| !map.is_empty()), "/linux/sysctl");
         refuse(linux.net_devices.as_ref().is_some_and(|map| !map.is_empty()), "/linux/netDevices");
-        refuse(linux.time_offsets.as_ref().is_some_and(|map| !map.is_empty()), "/linux/timeOffsets");
         refuse(linux.mount_label.as_ref().is_some_and(|label| !label.is_empty()), "/linux/mountLabel");
         refuse(linux.intel_rdt.is_some(), "/linux/intelRdt");
-        refuse(linux.memory_policy.is_some(), "/linux/memoryPolicy");
-        refuse(linux.personality.is_some(), "/linux/personality");
     }
 }

@@ -1,8 +1,14 @@
 //! The plan in the stage's own form: encoder for the schema of `runtime_stage::wire`.
 
-use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, Wire, flag, mount_flag, mount_kind};
+use runtime_stage::sys::MOUNT_ATTR_RDONLY;
+use runtime_stage::wire::{self, FsOption, Header, List, NO_SLOT, Text, UNSET, Wire, flag, mount_flag, mount_kind};
 
-use super::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
+#[cfg(any(test, fuzzing))]
+pub mod check;
+#[cfg(test)]
+mod tests;
+
+use super::{DeviceSource, Hook, HookKind, Kind, MountKind, MountStep, Plan, Source};
 
 /// Slots beyond the plan's own, opened for every launch; `None` where there is none.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +18,16 @@ pub(crate) struct Extra {
     pub tasks: Vec<u32>,
     pub gate: Option<u32>,
     pub status: Option<u32>,
+    /// Which directories of the placement the container has.
+    pub cgroups: Vec<bool>,
 }
 
 /// An encoded plan, and how many pointers execve will need.
 pub(crate) struct Encoded {
     pub bytes: Vec<u8>,
     pub pointers: usize,
+    /// The stage runs hooks.
+    pub hooks: bool,
 }
 
 /// Texts and lists behind the header.
@@ -64,16 +74,21 @@ pub(crate) fn encode(plan: &Plan, extra: &Extra) -> Encoded {
     let mut header = Header { magic: wire::MAGIC, flags: flags(plan), ..Header::default() };
     descriptors(&mut header, &mut arena, extra);
     namespaces(&mut header, &mut arena, plan);
-    filesystem(&mut header, &mut arena, plan);
+    filesystem(&mut header, &mut arena, plan, &extra.cgroups);
     process(&mut header, &mut arena, plan);
     privileges(&mut header, &mut arena, plan);
+    hooks(&mut header, &mut arena, plan);
     let mut at = 0;
     header.put(&mut |bytes| {
         arena.bytes[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     });
-    let pointers = (header.args.count + header.env.count) as usize + 2;
-    Encoded { bytes: arena.bytes, pointers }
+    let hooks = plan.hooks.create_container.iter().chain(&plan.hooks.start_container);
+    // A hook may be given the program's environment.
+    let args = hooks.map(|hook| hook.args.len()).max().unwrap_or(0).max(header.args.count as usize);
+    let env = plan.hooks.create_container.iter().chain(&plan.hooks.start_container).map(|hook| hook.env.len());
+    let pointers = args + env.max().unwrap_or(0).max(header.env.count as usize) + 2;
+    Encoded { bytes: arena.bytes, pointers, hooks: header.create_container.count + header.start_container.count > 0 }
 }
 
 fn flags(plan: &Plan) -> u32 {
@@ -86,6 +101,7 @@ fn flags(plan: &Plan) -> u32 {
         (joins, flag::NOT_DUMPABLE),
         (plan.namespaces.loopback, flag::LOOPBACK),
         (plan.root.no_pivot, flag::NO_PIVOT),
+        (!plan.hooks.host.is_empty(), flag::HOST_HOOKS),
         (plan.terminal.is_some(), flag::TERMINAL),
         (plan.root.readonly, flag::READONLY_ROOT),
         (plan.program.home, flag::HOME),
@@ -115,25 +131,43 @@ fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         .map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() })
         .collect();
     header.joins = arena.list(&joins);
+    header.proc = plan.proc.map_or(NO_SLOT, |slot| slot.0.into());
+    header.time_offsets = arena.text(plan.time_offsets.as_deref().unwrap_or_default());
     if let Some(keyring) = &plan.keyring {
         header.keyring = arena.text(&keyring.name);
         header.keyring_permissions = keyring.permissions;
     }
 }
 
-fn source(arena: &mut Arena, source: Option<&Source>) -> (u32, Text) {
+/// The caller's cgroup in place of one of the container's own is not the container's to change.
+fn borrowed(source: Option<&Source>, cgroups: &[bool]) -> u64 {
     match source {
+        Some(Source::Cgroup { place, .. }) if cgroups.get(*place) != Some(&true) => MOUNT_ATTR_RDONLY,
+        _ => 0,
+    }
+}
+
+fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32, Text) {
+    match source {
+        Some(Source::Cgroup { place, path, own }) => {
+            (NO_SLOT, arena.text(if cgroups.get(*place) == Some(&true) { path } else { own }))
+        }
         Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
         Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
         None => (NO_SLOT, Text::default()),
     }
 }
 
-fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
-    (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source));
+fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bool]) {
+    (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source), &[]);
+    if !plan.hooks.host.is_empty() || !plan.hooks.create_container.is_empty() {
+        header.root_at = arena.text(&plan.root.path);
+    }
     header.root_propagation = plan.root.while_preparing.0 as u32;
+    header.tree_propagation = propagations(arena, &plan.root.tree);
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
-    let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step)).collect();
+    header.hidden = arena.texts(plan.root.hidden.iter().map(String::as_str));
+    let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step, cgroups)).collect();
     header.mounts = arena.list(&mounts);
     let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();
     header.devices = arena.list(&devices);
@@ -145,12 +179,29 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.links = arena.list(&links);
     header.readonly_paths = arena.texts(plan.masks.readonly.iter().map(|path| path.0.as_str()));
     header.masked_paths = arena.texts(plan.masks.masked.iter().map(|path| path.0.as_str()));
-    header.null_slot = source(arena, plan.masks.null.as_ref()).0;
+    header.null_slot = source(arena, plan.masks.null.as_ref(), &[]).0;
     header.hostname = arena.text(plan.hostname.as_deref().unwrap_or_default());
     header.domainname = arena.text(plan.domainname.as_deref().unwrap_or_default());
+    let sysctls: Vec<wire::Sysctl> = plan
+        .sysctls
+        .iter()
+        .map(|sysctl| wire::Sysctl { path: arena.text(&sysctl.path), value: arena.text(&sysctl.value) })
+        .collect();
+    header.sysctls = arena.list(&sysctls);
     if let Some(terminal) = &plan.terminal {
         (header.rows, header.columns) = (terminal.rows.into(), terminal.columns.into());
     }
+}
+
+fn propagations(arena: &mut Arena, list: &[super::Propagation]) -> List<u32> {
+    let list: Vec<u32> = list.iter().map(|propagation| propagation.0 as u32).collect();
+    arena.list(&list)
+}
+
+fn fs_options(arena: &mut Arena, options: &[(String, String)]) -> List<FsOption> {
+    let options: Vec<FsOption> =
+        options.iter().map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) }).collect();
+    arena.list(&options)
 }
 
 fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
@@ -158,7 +209,7 @@ fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
         DeviceSource::Node => None,
         DeviceSource::Bind(source) => Some(source),
     };
-    let (slot, host) = source(arena, bind);
+    let (slot, host) = source(arena, bind, &[]);
     wire::Device {
         path: arena.text(&node.path.0),
         mode: node.mode,
@@ -171,13 +222,27 @@ fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
     }
 }
 
-fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
+/// fsconfig(2) takes no longer text.
+const LONGEST_OPTION: usize = 255;
+
+/// The options as one text for mount(2).
+fn mount_data(options: &[(String, String)]) -> String {
+    let texts = options.iter().map(|(key, value)| match (key.as_str(), value.as_str()) {
+        (key, "") => key.to_owned(),
+        (key, value) if key.ends_with("context") => format!("{key}=\"{value}\""),
+        (key, value) => format!("{key}={value}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
     let bits = [
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
         (step.readonly_late, mount_flag::READONLY_LATE),
         (step.keep_mode, mount_flag::KEEP_MODE),
+        (step.copy_up, mount_flag::COPY_UP),
+        (step.procfs_root, mount_flag::PROCFS_ROOT),
     ];
-    let propagation: Vec<u32> = step.propagation.iter().map(|propagation| propagation.0 as u32).collect();
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
         target: arena.text(&step.target.0),
@@ -187,30 +252,36 @@ fn mount(arena: &mut Arena, step: &MountStep) -> wire::Mount {
         attr_relax: step.relax,
         all_set: step.all_set,
         all_clear: step.all_clear,
-        propagation: arena.list(&propagation),
+        propagation: propagations(arena, &step.propagation),
+        label: arena.text(step.label.as_deref().unwrap_or_default()),
         ..wire::Mount::default()
     };
     match &step.kind {
         MountKind::Filesystem { fstype, source: shown, options, or_bind } => {
             record.kind = mount_kind::FILESYSTEM;
             record.fstype = arena.text(fstype);
-            let options: Vec<FsOption> = options
-                .iter()
-                .map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) })
-                .collect();
-            record.options = arena.list(&options);
+            record.options = fs_options(arena, options);
             record.source = arena.text(shown);
+            if options.iter().any(|(key, value)| key.len().max(value.len()) > LONGEST_OPTION) {
+                record.flags |= mount_flag::BY_MOUNT;
+                record.data = arena.text(&mount_data(options));
+            }
             if or_bind.is_some() {
                 record.flags |= mount_flag::BIND_ON_EPERM;
-                (record.slot, record.source) = source(arena, or_bind.as_ref());
+                (record.slot, record.source) = source(arena, or_bind.as_ref(), cgroups);
+                record.attr_set |= borrowed(or_bind.as_ref(), cgroups);
             }
         }
         MountKind::Bind { source: from, recursive } => {
             record.kind = mount_kind::BIND;
-            (record.slot, record.fstype) = source(arena, Some(from));
+            (record.slot, record.fstype) = source(arena, Some(from), cgroups);
+            record.attr_set |= borrowed(Some(from), cgroups);
             record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
         }
-        MountKind::Remount => record.kind = mount_kind::REMOUNT,
+        MountKind::Remount { options } => {
+            record.kind = mount_kind::REMOUNT;
+            record.options = fs_options(arena, options);
+        }
         MountKind::Link(target) => {
             record.kind = mount_kind::LINK;
             record.source = arena.text(target);
@@ -230,6 +301,33 @@ fn process(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.candidates = arena.texts(program.candidates.iter().map(String::as_str));
 }
 
+fn hooks(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    let hooks = &plan.hooks;
+    if hooks.create_container.is_empty() && hooks.start_container.is_empty() {
+        return;
+    }
+    let (creating, rest) = hooks.state_around_pid(HookKind::CreateContainer);
+    header.hook_creating = arena.text(&creating);
+    header.hook_created = arena.text(&hooks.state_around_pid(HookKind::StartContainer).0);
+    header.hook_rest = arena.text(&rest);
+    header.hook_cwd = arena.text(&hooks.bundle);
+    header.create_container = hook_list(arena, &hooks.create_container);
+    header.start_container = hook_list(arena, &hooks.start_container);
+}
+
+fn hook_list(arena: &mut Arena, hooks: &[Hook]) -> List<wire::Hook> {
+    let records: Vec<wire::Hook> = hooks
+        .iter()
+        .map(|hook| wire::Hook {
+            path: arena.text(&hook.path),
+            args: arena.texts(hook.args.iter().map(String::as_str)),
+            env: arena.texts(hook.env.iter().map(String::as_str)),
+            timeout: hook.timeout.unwrap_or(0),
+        })
+        .collect();
+    arena.list(&records)
+}
+
 fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     (header.uid, header.gid) = (plan.user.uid, plan.user.gid);
     header.groups = arena.list(&plan.user.groups);
@@ -240,6 +338,11 @@ fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.inheritable = sets.inheritable;
         header.ambient = sets.ambient;
     }
+    if let Some(profile) = &plan.labels.apparmor {
+        header.apparmor = arena.text(&format!("exec {profile}"));
+    }
+    header.selinux = arena.text(plan.labels.selinux.as_deref().unwrap_or_default());
+    preferences(header, arena, plan);
     let limits: Vec<wire::Rlimit> = plan
         .rlimits
         .iter()
@@ -255,4 +358,24 @@ fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.seccomp_flags = filter.flags;
         arena.bytes.extend_from_slice(&program);
     }
+}
+
+fn preferences(header: &mut Header, arena: &mut Arena, plan: &Plan) {
+    header.personality = plan.personality.unwrap_or(UNSET);
+    header.io_priority = plan.io_priority.unwrap_or(UNSET);
+    header.memory_policy = UNSET;
+    if let Some(policy) = &plan.memory_policy {
+        header.memory_policy = policy.mode;
+        header.memory_nodes = arena.list(&policy.nodes);
+    }
+    let scheduler = plan.scheduler.as_ref().map(|scheduler| wire::Scheduler {
+        policy: scheduler.policy,
+        priority: scheduler.priority,
+        flags: scheduler.flags,
+        nice: scheduler.nice,
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
+    });
+    header.scheduler = arena.list(scheduler.as_slice());
 }

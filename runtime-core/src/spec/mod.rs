@@ -8,6 +8,7 @@
 mod device;
 mod hook;
 mod linux;
+mod locate;
 mod mount;
 mod namespace;
 mod netdev;
@@ -24,6 +25,7 @@ pub use linux::*;
 pub use mount::*;
 pub use namespace::*;
 pub use netdev::*;
+pub(crate) use parse::escape;
 pub use parse::{Problem, parse, parse_as};
 pub use process::*;
 pub use rdt::*;

@@ -1,13 +1,13 @@
 //! Bytes to [`Spec`], with every problem found at once.
 //!
-//! The fast path is one pass of serde_json over the bytes. Only when that fails is the document read
-//! a second time as a tree: the first offending node is noted with its JSON pointer, taken out, and the
-//! rest is tried again, until nothing more is wrong.
+//! The fast path is one pass of serde_json over the bytes. Only when that fails is the offending value looked up
+//! by the position of the error, noted with its JSON pointer, taken out, and the rest tried again, until nothing
+//! more is wrong.
 
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{Map, Spec};
+use super::{Map, Spec, locate};
 
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -49,20 +49,25 @@ pub fn parse_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<Problem>> {
 
 /// Finds every offending node of a document that did not parse as `T`.
 fn explain<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> Vec<Problem> {
-    let mut problems = duplicates::<T>(bytes, first);
-    let mut tree = match serde_json::from_slice::<Value>(bytes) {
-        Ok(tree) => tree,
-        Err(error) => return vec![Problem::new("", format!("invalid JSON: {error}"))],
-    };
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+        return vec![Problem::new("", format!("invalid JSON: {error}"))];
+    }
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut text = bytes.to_vec();
     while problems.len() < MOST_PROBLEMS {
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(&tree) else { break };
-        let pointer = pointer_of(error.path());
+        let Err(error) = serde_json::from_slice::<T>(&text) else { break };
+        let message = plain(&error);
+        let pointer = locate::pointer_at(&text, locate::offset_of(&text, &error));
         if problems.last().is_none_or(|last| last.pointer != pointer) {
-            problems.push(Problem::new(pointer.clone(), plain(&error.into_inner())));
+            problems.push(Problem::new(pointer.clone(), message.clone()));
         }
-        if !remove(&mut tree, &pointer) {
+        let Ok(mut tree) = serde_json::from_slice::<Value>(&text) else { break };
+        // A duplicated member vanishes when the document becomes a tree; anything else is taken out.
+        if !message.starts_with("duplicate") && !remove(&mut tree, &pointer) {
             break;
         }
+        let Ok(next) = serde_json::to_vec(&tree) else { break };
+        text = next;
     }
     if problems.is_empty() {
         problems.push(Problem::new("", plain(first)));
@@ -70,39 +75,13 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> Vec<
     problems
 }
 
-/// A duplicated member vanishes when the document becomes a tree, so it is noted from the first error.
-fn duplicates<T: DeserializeOwned>(bytes: &[u8], first: &serde_json::Error) -> Vec<Problem> {
-    if !first.to_string().contains("duplicate") {
-        return Vec::new();
-    }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut json) {
-        Err(error) => vec![Problem::new(pointer_of(error.path()), error.into_inner().to_string())],
-        Ok(_) => Vec::new(),
-    }
-}
-
-/// serde_json's message without "at line 0 column 0", which a tree does not have.
+/// serde_json's message without its position, which the pointer says better.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.find(" at line 0") {
+    match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
         None => text,
     }
-}
-
-fn pointer_of(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in path.iter() {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", escape(key))),
-            Segment::Enum { variant } => pointer.push_str(&format!("/{variant}")),
-            Segment::Unknown => {}
-        }
-    }
-    pointer
 }
 
 /// One member name as RFC 6901 writes it.

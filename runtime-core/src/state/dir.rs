@@ -1,5 +1,7 @@
 //! `<root>/<id>`: the directory of one container.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +13,20 @@ use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::root::{by_fd, trust};
-use super::{Record, Root, exists, failed, json, not_found};
+use super::{Record, Root, exists, json, not_found};
+use crate::sys::proc;
 use crate::{Error, ErrorKind, Result};
 
 /// File in the directory while the program of a created container waits for start; opening it lets it go.
 pub(crate) const FIFO: &str = "exec.fifo";
 /// The same file until create commits by renaming it to [`FIFO`].
 pub(crate) const GATE: &str = "gate";
+/// The fifo in which the stage tells `start` why execve failed.
+pub(crate) const STATUS: &str = "status.fifo";
+/// Tells of the hook that runs, so that a delete finds it.
+const HOOK: &str = "hook";
+/// Bytes read of it.
+const MOST_NOTE: u64 = 4096;
 /// The others may pass through, to the fifo, but not look: the container's root may be any user of the host.
 const MODE: Mode = Mode::from_bits_truncate(0o711);
 /// Tries of create at winning against deletes of the same id.
@@ -47,7 +56,7 @@ impl Dir {
                 Err(Errno::EEXIST) => return Err(exists()),
                 Err(e) => {
                     let call = format!("mkdirat({:?}, 0711)", root.path().join(id));
-                    return Err(failed("make the container's directory", call, e));
+                    return Err(Error::io("make the container's directory", call, e));
                 }
             }
             match Self::claim(&root, id) {
@@ -90,13 +99,14 @@ impl Dir {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 return Err(Error::new(ErrorKind::BadState, format!("{path:?} is not a directory")));
             }
-            Err(e) => return Err(failed("open the container's directory", call(), e)),
+            Err(e) => return Err(Error::io("open the container's directory", call(), e)),
         };
-        let stat = fstat(&fd).map_err(|e| failed("open the container's directory", call(), e))?;
+        let stat = fstat(&fd).map_err(|e| Error::io("open the container's directory", call(), e))?;
         trust(&path, &stat)?;
         // The caller's umask is not ours to change, so what it took away at mkdirat is put back.
         if stat.st_mode & 0o777 == 0o711 & !0o077 {
-            fchmod(&fd, MODE).map_err(|e| failed("open the container's directory", format!("fchmod({path:?})"), e))?;
+            fchmod(&fd, MODE)
+                .map_err(|e| Error::io("open the container's directory", format!("fchmod({path:?})"), e))?;
         }
         Ok(Self { root, fd, id: id.to_owned(), locked: false })
     }
@@ -119,7 +129,7 @@ impl Dir {
     /// Time since something in it was made or removed; nothing if the clock was set back since.
     pub(crate) fn age(&self) -> Result<Duration> {
         let stat =
-            fstat(&self.fd).map_err(|e| failed("look at the container", format!("fstat({:?})", self.path()), e))?;
+            fstat(&self.fd).map_err(|e| Error::io("look at the container", format!("fstat({:?})", self.path()), e))?;
         let changed = Duration::new(stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(now.saturating_sub(changed))
@@ -140,35 +150,80 @@ impl Dir {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
     }
 
-    /// Removes the directory with all that is in it, the lock held. Repeating is harmless.
+    /// A file for the note of a hook that is about to begin: behind what is written here comes its line of
+    /// `/proc/PID/stat`. Only an aid: a full disk must not stop the hook.
+    pub(crate) fn hook_note(&self, unlocked: bool) -> Option<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.fd, HOOK, flags, Mode::from_bits_truncate(0o600)).ok()?);
+        file.write_all(format!("{unlocked} ").as_bytes()).ok()?;
+        Some(file.into())
+    }
+
+    /// Takes the note away.
+    pub(crate) fn forget_hook(&self) {
+        let _ = unlinkat(&self.fd, HOOK, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// The hook noted: its pid, if that is still the same process, and whether it runs without the lock.
+    pub(crate) fn noted_hook(&self) -> Option<(i32, bool)> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut text = String::new();
+        let file = File::from(openat(&self.fd, HOOK, flags, Mode::empty()).ok()?);
+        file.take(MOST_NOTE).read_to_string(&mut text).ok()?;
+        let (unlocked, line) = text.split_once(' ')?;
+        let pid = line.split(' ').next()?.parse().ok()?;
+        let noted = proc::parse(line.as_bytes())?;
+        let same = proc::stat(pid).is_ok_and(|now| now.start == noted.start && now.is_alive());
+        same.then_some((pid, unlocked == "true"))
+    }
+
+    /// Removes the directory with all that is in it, the lock held. Repeating is harmless: what stands in the way
+    /// is found before the record goes, which tells the next delete whose directory this is.
     pub(crate) fn remove(&self) -> Result<()> {
-        if self.remove_known()? {
+        self.remove_gates()?;
+        if self.may_hold_directories()? {
+            self.sweep(json::NAME)?;
+        }
+        if self.remove_record()? {
             return Ok(());
         }
-        self.sweep()?;
+        self.sweep("")?;
         if self.remove_empty()? { Ok(()) } else { Err(self.failed_remove("", Errno::ENOTEMPTY)) }
     }
 
     /// Removes a directory without a record. Nothing shows that it is a container's, and with a wrong root it may be
     /// anything (`/etc`), so only what a create leaves is removed, and with anything else in it, it stays.
     pub(crate) fn remove_unrecorded(&self) -> Result<()> {
-        if self.root.has(&self.id, json::NAME)? || !self.remove_known()? {
+        let empty = !self.root.has(&self.id, json::NAME)? && self.remove_gates().and_then(|()| self.remove_empty())?;
+        if !empty {
             let message = format!("{:?} is not a container's directory", self.path());
             return Err(Error::new(ErrorKind::BadState, message).with_hint("remove it by hand if it is of no use"));
         }
         Ok(())
     }
 
-    /// Removes what create and start put there, then the directory. False: something else is in it.
-    fn remove_known(&self) -> Result<bool> {
-        for name in [FIFO, GATE, json::TEMPORARY, json::NAME] {
-            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-                // EISDIR: not ours, but swept away below like anything else unknown.
-                Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => {}
-                Err(e) => return Err(self.failed_remove(name, e)),
-            }
-        }
+    /// Removes what create and start put there beside the record.
+    fn remove_gates(&self) -> Result<()> {
+        [FIFO, GATE, STATUS, HOOK, json::TEMPORARY].into_iter().try_for_each(|name| self.remove_file(name))
+    }
+
+    /// Removes the record, then the directory. False: something else is in it.
+    fn remove_record(&self) -> Result<bool> {
+        self.remove_file(json::NAME)?;
         self.remove_empty()
+    }
+
+    fn remove_file(&self, name: &str) -> Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            // EISDIR: not ours, but swept away like anything else unknown.
+            Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => Ok(()),
+            Err(e) => Err(self.failed_remove(name, e)),
+        }
+    }
+
+    /// False: there is no directory in it, for most file systems count those as links (2 is none; btrfs says 1).
+    fn may_hold_directories(&self) -> Result<bool> {
+        Ok(fstat(&self.fd).map_err(|e| self.failed_remove("", e))?.st_nlink != 2)
     }
 
     /// False: it is not empty.
@@ -181,11 +236,14 @@ impl Dir {
     }
 
     /// Removes files and empty directories that are not ours. Never a tree: one that is there may hold a mount, and
-    /// then whatever of the host that shows would go with it.
-    fn sweep(&self) -> Result<()> {
+    /// then whatever of the host that shows would go with it. The entry `but` stays.
+    fn sweep(&self, but: &str) -> Result<()> {
         let fail = |e: std::io::Error| self.failed_remove("*", e);
         for entry in std::fs::read_dir(by_fd(self.as_fd(), "")).map_err(fail)? {
             let entry = entry.map_err(fail)?;
+            if entry.file_name() == but {
+                continue;
+            }
             let path = by_fd(self.as_fd(), entry.file_name());
             let removed = match entry.file_type() {
                 Ok(kind) if kind.is_dir() => std::fs::remove_dir(&path),
@@ -200,7 +258,7 @@ impl Dir {
     }
 
     fn failed_remove(&self, name: &str, error: impl Into<std::io::Error>) -> Error {
-        failed("remove the container's directory", format!("unlinkat({:?})", self.path().join(name)), error)
+        Error::io("remove the container's directory", format!("unlinkat({:?})", self.path().join(name)), error)
     }
 }
 

@@ -7,9 +7,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::{Record, failed};
-use crate::Result;
+use super::Record;
 use crate::sys::{pidfd, proc};
+use crate::{Error, Result};
 
 /// The first process of a container.
 pub(crate) enum Init {
@@ -43,7 +43,7 @@ impl Record {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => return Ok(Init::Gone),
             Err(e) => {
                 let call = format!("pidfd_open({})", self.init_process_pid);
-                return Err(failed("find the container's first process", call, e));
+                return Err(Error::io("find the container's first process", call, e));
             }
         };
         Ok(match self.stat()? {
@@ -60,7 +60,7 @@ impl Record {
             Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             Err(e) => {
                 let call = format!("read(\"/proc/{}/stat\")", self.init_process_pid);
-                Err(failed("find the container's first process", call, e))
+                Err(Error::io("find the container's first process", call, e))
             }
         }
     }

@@ -11,7 +11,6 @@ use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde_json::value::RawValue;
 
-use super::failed;
 use crate::spec::Map;
 use crate::{Error, ErrorKind, Result};
 
@@ -51,7 +50,7 @@ pub struct Record {
     pub init_process_start: u64,
     /// Uid of the one who created it.
     pub owner: u32,
-    /// Its cgroup; `None`: it has none of its own.
+    /// Its cgroup; `None`: it has none of its own. Written before it is made: see `own_cgroup`.
     pub cgroup: Option<crate::cgroup::Placement>,
     /// Whether the first process is pid 1 of a namespace of its own, so that all die with it.
     pub own_pid_namespace: bool,
@@ -59,10 +58,33 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// The limits after an `update`; absent: those of the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<crate::spec::Resources>,
     /// The config's annotations.
     pub annotations: Map<String>,
+    /// The poststart and poststop hooks of the config: those that later verbs run.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub hooks: crate::spec::Hooks,
     /// `config.json` as it was at create; what becomes of the file later does not matter.
     pub config: Box<RawValue>,
+}
+
+impl Record {
+    /// The cgroup, if it is known to be this container's: then what is in it may be killed.
+    ///
+    /// A record that has a pid was written after the cgroup was found empty, or made, and limited. One without is
+    /// an intent: its creator may have died before it looked, and what is in the cgroup may be anybody's. (A process of
+    /// ours ends with a creator that dies before the pid is on record; see `gate` in the stage.) And a cgroup does
+    /// not outlive the boot, so after it somebody else made the one of that name.
+    pub(crate) fn own_cgroup(&self, boot_id: &str) -> Option<&crate::cgroup::Placement> {
+        self.cgroup.as_ref().filter(|_| self.init_process_pid > 0 && self.boot_id == boot_id)
+    }
+
+    /// The cgroup of an intent: it may exist, and may be somebody else's.
+    pub(crate) fn planned_cgroup(&self, boot_id: &str) -> Option<&crate::cgroup::Placement> {
+        self.cgroup.as_ref().filter(|_| self.init_process_pid <= 0 && self.boot_id == boot_id)
+    }
 }
 
 /// Reads the record in `dir`; `None`: there is none. Error BadState: it cannot be used.
@@ -101,6 +123,9 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         init_process_start: member(&tree, "init_process_start"),
         cgroup: member(&tree, "cgroup"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
+        bundle: member(&tree, "bundle"),
+        annotations: member(&tree, "annotations"),
+        hooks: member(&tree, "hooks"),
         ..Record::default()
     }
 }
@@ -113,9 +138,9 @@ fn read_text(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
         Ok(fd) => File::from(fd),
         Err(Errno::ENOENT) => return Ok(None),
         Err(Errno::ELOOP | Errno::ENXIO) => return Err(bad("not a regular file".into())),
-        Err(e) => return Err(failed("read the container's record", format!("openat({NAME:?})"), e)),
+        Err(e) => return Err(Error::io("read the container's record", format!("openat({NAME:?})"), e)),
     };
-    let fail = |e: std::io::Error| failed("read the container's record", format!("read({NAME:?})"), e);
+    let fail = |e: std::io::Error| Error::io("read the container's record", format!("read({NAME:?})"), e);
     let stat = fstat(&file).map_err(|e| fail(e.into()))?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(bad("not a regular file".into()));
@@ -143,7 +168,7 @@ pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
 }
 
 fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
-    let fail = |call: String| move |e: std::io::Error| failed("write the container's record", call, e);
+    let fail = |call: String| move |e: std::io::Error| Error::io("write the container's record", call, e);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, TEMPORARY, flags, Mode::from_bits_truncate(0o600))
         .map_err(|e| fail(format!("openat({TEMPORARY:?}, O_CREAT, 0600)"))(e.into()))?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{fstat, fstatat};
 
-use super::{Dir, failed, not_found};
+use super::{Dir, not_found};
 use crate::sys::flock::{Op, flock};
 use crate::{Error, ErrorKind, Result};
 
@@ -70,13 +70,13 @@ impl Dir {
         match flock(self.as_fd(), op) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(failed("lock the container", format!("flock({:?}, {op:?})", self.path()), error)),
+            Err(error) => Err(Error::io("lock the container", format!("flock({:?}, {op:?})", self.path()), error)),
         }
     }
 
     /// Whether `<root>/<id>` still is the directory of this handle.
     pub(crate) fn is_current(&self) -> Result<bool> {
-        let fail = |e| failed("lock the container", format!("fstatat({:?})", self.path()), e);
+        let fail = |e| Error::io("lock the container", format!("fstatat({:?})", self.path()), e);
         let mine = fstat(self.as_fd()).map_err(fail)?;
         match fstatat(self.root().as_fd(), self.id(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(there) => Ok((there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)),

@@ -11,7 +11,7 @@ mod root;
 mod status;
 
 pub(crate) use clock::now;
-pub(crate) use dir::{Dir, FIFO, GATE};
+pub(crate) use dir::{Dir, FIFO, GATE, STATUS};
 pub(crate) use identity::Init;
 pub use json::{Record, VERSION};
 pub(crate) use owner::Owners;
@@ -62,11 +62,6 @@ pub(crate) fn not_found() -> Error {
 /// The error of create for an id that is taken; engines match the text.
 pub(crate) fn exists() -> Error {
     Error::new(ErrorKind::Exists, "container with given ID already exists")
-}
-
-/// A failed system call on `path` below the state directory.
-fn failed(what: &str, call: String, error: impl Into<std::io::Error>) -> Error {
-    Error::system(what, call, error.into().raw_os_error().unwrap_or(libc::EIO))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use super::{Record, failed, json, not_found};
+use super::{Record, json, not_found};
 use crate::{Error, ErrorKind, Result};
 
 /// An open state directory. Everything below it is reached through this descriptor, so that a rename of
@@ -31,9 +31,9 @@ impl Root {
             Err(Errno::ENOENT) => {
                 return Err(Error::new(ErrorKind::NotFound, "no state directory").with_call(call(), libc::ENOENT));
             }
-            Err(errno) => return Err(failed("open the state directory", call(), errno)),
+            Err(errno) => return Err(Error::io("open the state directory", call(), errno)),
         };
-        let stat = fstat(&fd).map_err(|e| failed("open the state directory", format!("fstat({path:?})"), e))?;
+        let stat = fstat(&fd).map_err(|e| Error::io("open the state directory", format!("fstat({path:?})"), e))?;
         trust(path, &stat)?;
         Ok(Self { fd, path: path.to_owned(), boot_id: OnceLock::new() })
     }
@@ -44,11 +44,11 @@ impl Root {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             done => return done,
         }
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|e| failed("make the state directory", format!("mkdir({path:?}, 0700)"), e))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
+            let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+            let error = Error::io("make the state directory", format!("mkdir({path:?}, 0700)"), e);
+            if denied { error.with_hint("set XDG_RUNTIME_DIR, or give a directory with --root") } else { error }
+        })?;
         Self::open(path)
     }
 
@@ -63,7 +63,7 @@ impl Root {
             return Ok(id);
         }
         let id = crate::sys::proc::boot_id()
-            .map_err(|e| failed("tell this boot from others", "read(\"/proc/sys/kernel/random/boot_id\")".into(), e))?;
+            .map_err(|e| Error::io("tell this boot from others", "read(\"/proc/sys/kernel/random/boot_id\")", e))?;
         Ok(self.boot_id.get_or_init(|| id))
     }
 
@@ -73,7 +73,7 @@ impl Root {
         match fstatat(&self.fd, path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            Err(e) => Err(failed("look into the state directory", format!("fstatat({path:?})"), e)),
+            Err(e) => Err(Error::io("look into the state directory", format!("fstatat({path:?})"), e)),
         }
     }
 
@@ -86,14 +86,14 @@ impl Root {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 return Err(Error::new(ErrorKind::BadState, format!("{:?} is not a directory", self.path.join(id))));
             }
-            Err(e) => return Err(failed("open the container's directory", format!("openat({id:?})"), e)),
+            Err(e) => return Err(Error::io("open the container's directory", format!("openat({id:?})"), e)),
         };
         json::read(dir.as_fd(), id)?.ok_or_else(not_found)
     }
 
     /// Names of the directories in it, sorted. A name that is not UTF-8 is shown with replacement characters.
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
-        let fail = |e| failed("read the state directory", format!("getdents64({:?})", self.path), e);
+        let fail = |e| Error::io("read the state directory", format!("getdents64({:?})", self.path), e);
         let mut ids = Vec::new();
         for entry in std::fs::read_dir(self.by_fd("")).map_err(fail)? {
             let entry = entry.map_err(fail)?;

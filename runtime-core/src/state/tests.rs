@@ -286,6 +286,12 @@ fn removes_unknown_files_but_no_tree_and_follows_no_link() {
     assert_eq!(error.errno(), Some(libc::ENOTEMPTY), "{error}");
     assert!(root.file("c", "notify/deep").exists());
     assert!(other.0.join("precious").exists());
+    // What it is stays known, so that it can be deleted once the obstacle is gone.
+    let error = root.runtime().delete("c", true).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::ENOTEMPTY), "{error}");
+    std::fs::remove_dir(root.file("c", "notify/deep")).unwrap();
+    root.runtime().delete("c", false).unwrap();
+    assert!(!root.0.join("c").exists());
 }
 
 /// Runs the next test again in a mount namespace with a full file system, which needs root.

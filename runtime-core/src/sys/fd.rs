@@ -28,6 +28,18 @@ pub(crate) fn namespace_kind(fd: BorrowedFd<'_>) -> io::Result<u32> {
     if kind < 0 { Err(io::Error::last_os_error()) } else { Ok(kind as u32) }
 }
 
+/// NS_GET_USERNS: the user namespace that a namespace belongs to (ioctl_ns(2)).
+pub(crate) fn owner_of_namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: this request takes no argument.
+    let owner = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_USERNS) };
+    if owner < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(owner) })
+}
+
 /// prlimit(2) of another process.
 pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };

@@ -10,6 +10,8 @@ pub struct Stat {
     pub state: char,
     /// Field 4: pid of the parent; 0 where it is outside the pid namespace of this procfs.
     pub parent: i32,
+    /// Field 6: session; 0 where its leader is outside the pid namespace of this procfs.
+    pub session: i32,
     /// Field 22: when the process started, in clock ticks since boot. With the pid and the boot it names a
     /// process for good.
     pub start: u64,
@@ -54,16 +56,17 @@ pub fn stat(pid: i32) -> io::Result<Stat> {
 }
 
 /// Field 2, the name, stands in parentheses and may itself hold any byte, `)` too, so the last one ends it.
-fn parse(line: &[u8]) -> Option<Stat> {
+pub(crate) fn parse(line: &[u8]) -> Option<Stat> {
     let end = line.iter().rposition(|&b| b == b')')?;
     let rest = std::str::from_utf8(&line[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     // Each counts on from the one before: field N, counted from 1, is at N-3 here.
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let start = fields.nth(22 - 5)?.parse().ok()?;
+    let session = fields.nth(6 - 5)?.parse().ok()?;
+    let start = fields.nth(22 - 7)?.parse().ok()?;
     let sigignore = fields.nth(33 - 23)?.parse().ok()?;
-    Some(Stat { state, parent, start, sigignore })
+    Some(Stat { state, parent, session, start, sigignore })
 }
 
 /// A random UUID of this boot of the host (random(4)).
@@ -83,7 +86,7 @@ mod tests {
         for name in ["sh", "a b", ") Z 1 2 3", "((", "\u{e9})) S", "R)"] {
             let line = format!("77 ({name}) S {}\n", numbers.join(" "));
             let stat = parse(line.as_bytes()).unwrap();
-            assert_eq!(stat, Stat { state: 'S', parent: 400, start: 2200, sigignore: 3300 }, "{name}");
+            assert_eq!(stat, Stat { state: 'S', parent: 400, session: 600, start: 2200, sigignore: 3300 }, "{name}");
         }
     }
 

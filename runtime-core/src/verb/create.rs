@@ -12,16 +12,16 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::value::RawValue;
 
+use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
-use crate::launch::{Descriptors, Launch, Master};
-use crate::plan::{Kind, Plan, Receiver, Request, plan};
+use crate::launch::hook::Scene;
+use crate::launch::{Announced, Descriptors, Launch, Master};
+use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::spec::{self, Spec};
-use crate::state::{Dir, FIFO, GATE, Record, VERSION, now};
+use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
 
-/// The fifo in which the stage tells `start` why execve failed.
-pub(super) const STATUS: &str = "status.fifo";
 /// A larger config is refused unread.
 const MOST_CONFIG: u64 = 16 << 20;
 /// How long the cgroup of a failed create may take to empty.
@@ -45,7 +45,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
     let bundle = absolute(request.bundle)?;
     let (spec, text) = config(&bundle, request.config)?;
-    let plan = planned(&spec, request, &bundle)?;
+    let plan = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -54,27 +54,48 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Keep => Some(Master::Keep(None)),
         Console::Socket(path) => Some(Master::socket(path)?),
     };
-    let dir = Dir::create(&runtime.options.root, request.id)?;
+    let mut dir = Dir::create(&runtime.options.root, request.id)?;
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
-        Ok((pidfd, master)) => Ok(Container::new(dir.root().clone(), record).holding(pidfd, master)),
+        Ok((pidfd, master)) => {
+            let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
+            if inline { started(&mut dir, container) } else { Ok(container) }
+        }
         Err(error) => {
-            // As though it had not been tried. The process is gone already.
-            if cgroup.is_some()
-                && let Some(placement) = &record.cgroup
-            {
-                let removed =
-                    Cgroup::open(placement).and_then(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove(PATIENCE)));
-                if let Err(error) = removed {
-                    runtime.log(Level::Warning, &format!("cannot remove the cgroup: {error}"));
-                }
+            if let Err(left) = undo(&dir, &record, cgroup) {
+                runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
-            dir.remove()?;
+            dir.unlock();
+            hook::poststop(&record, runtime.options.log.as_ref(), false);
             Err(error)
         }
     }
+}
+
+/// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
+fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
+    // Only one that was made is ours, see [`Record::own_cgroup`].
+    if cgroup.is_some()
+        && let Some(placement) = &record.cgroup
+    {
+        let cgroup = Cgroup::open(placement)?;
+        cgroup.kill_all()?;
+        cgroup.remove(PATIENCE)?;
+    }
+    dir.remove()
+}
+
+/// The program of a `run` is on its way: its poststart hooks, which may ask for the container.
+fn started(dir: &mut Dir, container: Container) -> Result<Container> {
+    dir.unlock();
+    if let Err(error) = hook::poststart(&container, Some(dir)) {
+        let _ = container.wait();
+        container.delete(true)?;
+        return Err(error);
+    }
+    Ok(container)
 }
 
 /// Everything that leaves traces, in the order in which a killed runtime can be cleaned up after.
@@ -91,7 +112,7 @@ fn make(
     dir.write(record)?;
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     if let Some(planned) = &plan.cgroup {
-        *cgroup = Some(Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?);
+        *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
     let stdio = match request.stdio {
         Stdio::Inherit => None,
@@ -99,6 +120,12 @@ fn make(
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    let bundle = &plan.hooks.bundle;
+    launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    if plan.listener.is_some() {
+        let annotations = record.annotations.clone();
+        launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
+    }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {
@@ -118,18 +145,36 @@ fn make(
     if !record.inline_gate {
         // The commit: the container is created.
         renameat(dir, GATE, dir, FIFO)
-            .map_err(|e| failed("finish the create", "renameat(gate, exec.fifo)", e.into()))?;
+            .map_err(|e| Error::io("cannot finish the create", "renameat(gate, exec.fifo)", e))?;
+        launch.let_go()?;
     }
     launch.commit()
 }
 
-fn failed(what: &str, call: &str, error: std::io::Error) -> Error {
-    Error::system(format!("cannot {what}"), call, error.raw_os_error().unwrap_or(libc::EIO))
+/// The cgroup, as far as the caller has the right to one. The record then tells what there is.
+fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
+    if !planned.forgiving {
+        let cgroup = Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?;
+        return match planned.owner.map(|owner| cgroup.delegate(owner)) {
+            Some(Err(error)) => {
+                cgroup.undo(&planned.placement);
+                Err(error)
+            }
+            _ => Ok(Some(cgroup)),
+        };
+    }
+    let cgroup = Cgroup::create_forgiving(&planned.placement, &planned.writes, &planned.devices)?;
+    record.cgroup = cgroup.placement(&planned.placement);
+    if record.cgroup.is_none() && !plan.namespaces.is_private(Kind::Pid) {
+        let message = "the container has neither a cgroup nor a pid namespace: processes it leaves cannot be killed";
+        runtime.log(Level::Warning, message);
+    }
+    Ok(record.cgroup.is_some().then_some(cgroup))
 }
 
 fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
     let bundle = bundle.unwrap_or(Path::new("."));
-    let path = std::path::absolute(bundle).map_err(|e| failed("find the bundle", "getcwd()", e))?;
+    let path = std::path::absolute(bundle).map_err(|e| Error::io("cannot find the bundle", "getcwd()", e))?;
     if path.to_str().is_none() {
         let message = format!("the bundle's path {path:?} is not UTF-8, which the state document cannot hold");
         return Err(Error::new(ErrorKind::InvalidConfig, message));
@@ -163,7 +208,7 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
     let mut file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.is_dir() => {
-            return Err(failed("use the bundle", &format!("open({bundle:?})"), error));
+            return Err(Error::io("cannot use the bundle", format!("open({bundle:?})"), error));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let message =
@@ -171,9 +216,9 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
             return Err(Error::new(ErrorKind::InvalidConfig, message)
                 .with_hint(format!("looked in {bundle:?}; `runtime spec` writes one")));
         }
-        Err(error) => return Err(failed("read the config", &call, error)),
+        Err(error) => return Err(Error::io("cannot read the config", call, error)),
     };
-    let about = file.metadata().map_err(|e| failed("read the config", "fstat()", e))?;
+    let about = file.metadata().map_err(|e| Error::io("cannot read the config", "fstat()", e))?;
     if !about.is_file() {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not a regular file")));
     }
@@ -182,14 +227,21 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
     let mut bytes = Vec::with_capacity(about.len() as usize + 1);
-    (&mut file).take(MOST_CONFIG + 1).read_to_end(&mut bytes).map_err(|e| failed("read the config", "read()", e))?;
+    (&mut file)
+        .take(MOST_CONFIG + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io("cannot read the config", "read()", e))?;
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not UTF-8")))
 }
 
 /// Facts and plan; every problem of the config at once.
-fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
+fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
-    let facts = HostFacts::probe(!path.starts_with('/'))?;
+    let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    if request.no_pivot {
+        facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
+    }
+    facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),
         bundle: bundle.to_string_lossy().into_owned(),
@@ -203,6 +255,7 @@ fn planned(spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
 }
@@ -230,9 +283,11 @@ fn record(
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
-        rootless: false,
+        rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
         annotations: spec.annotations.clone().unwrap_or_default(),
+        hooks: hook::kept(spec.hooks.as_ref()),
+        resources: None,
         config,
     })
 }
@@ -242,7 +297,7 @@ fn record(
 fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
     let make = |name: &str| {
         let explain =
-            |call: &str, errno: nix::Error| failed("make the gate", &format!("{call}({name:?})"), errno.into());
+            |call: &str, errno: nix::Error| Error::io("cannot make the gate", format!("{call}({name:?})"), errno);
         mkfifo(&dir.path().join(name), Mode::from_bits_truncate(0o600)).map_err(|e| explain("mkfifo", e))?;
         openat(dir.as_fd(), name, OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|e| explain("openat", e))
@@ -252,16 +307,20 @@ fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
 
 /// Written beside and renamed, so that whoever waits for it never reads half a number; no newline at the end.
 fn write_pid(path: &Path, pid: i32) -> Result<()> {
-    let explain = |e: std::io::Error| failed("write the pid file", &format!("open({path:?})"), e);
+    let explain = |e: std::io::Error| Error::io("cannot write the pid file", format!("open({path:?})"), e);
     let name = path.file_name().ok_or_else(|| explain(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    let written = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o666)
-        .open(&temporary)
+    let create = || File::options().write(true).create_new(true).mode(0o666).open(&temporary);
+    let created = match create() {
+        // Left by one that was killed.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&temporary).and_then(|()| create())
+        }
+        created => created,
+    };
+    let written = created
         .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|error| {

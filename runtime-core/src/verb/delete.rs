@@ -7,27 +7,35 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::hook::poststop;
 use super::kill::{kill_cgroup, send, thaw};
 use crate::cgroup::Cgroup;
+use crate::launch::hook::kill_tree;
 use crate::state::{Dir, Init, Record, Root, Status, not_found};
 use crate::sys::pidfd;
-use crate::{Container, Error, ErrorKind, Result, Runtime, id};
+use crate::{Container, Error, ErrorKind, Log, Result, Runtime, id};
 
 /// How long processes have to die and their cgroup to vanish, together.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a delete by force lets another verb finish.
+const COURTESY: Duration = Duration::from_secs(1);
+
+/// How long a process that dies with its creator may still be seen in the cgroup.
+const DYING: Duration = Duration::from_secs(2);
 
 /// Deletes `id` below the runtime's root; see [`Runtime::delete`].
 pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     id::check(id)?;
     match Root::open(runtime.root()) {
         Err(error) if error.kind() == ErrorKind::NotFound => absent(force),
-        root => delete_from(Arc::new(root?), id, None, force),
+        root => delete_from(Arc::new(root?), id, None, force, runtime.options.log.as_ref()),
     }
 }
 
 /// Deletes the container of this handle, but not another one that has taken its id since.
 pub(crate) fn delete_container(container: Container, force: bool) -> Result<()> {
-    delete_from(container.root.clone(), &container.record.id, Some(&container.record.created), force)
+    let record = &container.record;
+    delete_from(container.root.clone(), &record.id, Some(&record.created), force, container.log.as_ref())
 }
 
 /// What is not there is not there: for `force`, that is all that was asked.
@@ -35,9 +43,9 @@ fn absent(force: bool) -> Result<()> {
     if force { Ok(()) } else { Err(not_found()) }
 }
 
-fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool) -> Result<()> {
-    let locked = Dir::open_at(root, id).and_then(|mut dir| dir.lock().map(|()| dir));
-    let dir = match locked {
+fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, log: Option<&Log>) -> Result<()> {
+    let locked = Dir::open_at(root, id).and_then(|mut dir| lock(&mut dir, created, force).map(|()| dir));
+    let mut dir = match locked {
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(force),
         dir => dir?,
     };
@@ -57,10 +65,45 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool) ->
         Err(error) => return Err(error),
     };
     let deadline = Instant::now() + PATIENCE;
+    kill_hook(&dir, force);
     kill_init(&dir, &record, deadline)?;
-    remove_cgroup(&record, deadline)?;
-    // poststop hooks run here, from the record's config, once the container is destroyed (runtime.md, lifecycle).
-    dir.remove()
+    remove_cgroup(&record, dir.root().boot_id()?, deadline)?;
+    dir.remove()?;
+    // From here on the id is free, and nobody waits for the hooks but the caller.
+    dir.unlock();
+    poststop(&record, log, force);
+    Ok(())
+}
+
+/// Takes the lock. By force: whoever holds it for long, because of a hook or otherwise, loses what he works on.
+fn lock(dir: &mut Dir, created: Option<&str>, force: bool) -> Result<()> {
+    if !force {
+        return dir.lock();
+    }
+    match dir.lock_within(COURTESY) {
+        Err(error) if error.kind() == ErrorKind::Busy => {}
+        result => return result,
+    }
+    kill_hook(dir, true);
+    if let Ok(Some(record)) = dir.read()
+        && created.is_none_or(|created| created == record.created)
+    {
+        if let Ok(Init::Alive(init)) = record.init(dir.root().boot_id()?) {
+            let _ = send(init.as_fd(), libc::SIGKILL);
+        }
+        let _ = kill_cgroup(&record, dir.root().boot_id()?);
+        thaw(&record);
+    }
+    dir.lock()
+}
+
+/// Kills a hook whose runner has died, and by force any.
+fn kill_hook(dir: &Dir, force: bool) {
+    if let Some((pid, unlocked)) = dir.noted_hook()
+        && (force || !unlocked)
+    {
+        kill_tree(pid);
+    }
 }
 
 /// Without force, only a container that has ended or never started.
@@ -83,7 +126,7 @@ fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
     send(init.as_fd(), libc::SIGKILL)?;
     thaw(record);
     let ended = pidfd::wait_end(init.as_fd(), deadline)
-        .map_err(|e| Error::system("wait for the container's end", "poll(pidfd)", e.raw_os_error().unwrap_or(0)))?;
+        .map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))?;
     if ended {
         return Ok(());
     }
@@ -91,11 +134,14 @@ fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
     Err(Error::new(ErrorKind::Busy, "container init still running").with_hint(hint))
 }
 
-/// Kills who is left, processes of a half-made container and of a shared pid namespace among them, and removes
-/// the cgroup.
-fn remove_cgroup(record: &Record, deadline: Instant) -> Result<()> {
-    let Some(placement) = &record.cgroup else { return Ok(()) };
-    kill_cgroup(record)?;
+/// Kills who is left, in a pid namespace that is shared, and removes the cgroup. Of one that was only planned, what
+/// is empty goes, and nobody is killed.
+fn remove_cgroup(record: &Record, boot_id: &str, deadline: Instant) -> Result<()> {
+    if let Some(placement) = record.planned_cgroup(boot_id) {
+        return Cgroup::open(placement)?.remove_empty(DYING);
+    }
+    let Some(placement) = record.own_cgroup(boot_id) else { return Ok(()) };
+    kill_cgroup(record, boot_id)?;
     let cgroup = Cgroup::open(placement)?;
     cgroup.remove(deadline.saturating_duration_since(Instant::now())).map_err(|error| match cgroup.pids() {
         Ok(pids) if !pids.is_empty() => error.with_hint(format!("processes that do not die: {pids:?}")),

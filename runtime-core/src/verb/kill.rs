@@ -58,10 +58,11 @@ pub(crate) fn kill(container: &Container, signal: Signal) -> Result<()> {
         // The handle is from before the process: create may have gone on.
         record = Cow::Owned(container.root.read(&container.record.id)?);
     }
-    let init = record.init(container.root.boot_id()?)?;
+    let boot_id = container.root.boot_id()?;
+    let init = record.init(boot_id)?;
     let mut reached = false;
     if signal == libc::SIGKILL && !record.own_pid_namespace {
-        reached = kill_cgroup(&record)?;
+        reached = kill_cgroup(&record, boot_id)?;
     }
     match init {
         Init::Alive(pidfd) => reached |= send(pidfd.as_fd(), signal)?,
@@ -83,14 +84,14 @@ pub(super) fn send(pidfd: std::os::fd::BorrowedFd<'_>, signal: Signal) -> Result
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
         Err(error) => {
             let call = format!("pidfd_send_signal({signal})");
-            Err(Error::system("signal the container's first process", call, error.raw_os_error().unwrap_or(0)))
+            Err(Error::io("signal the container's first process", call, error))
         }
     }
 }
 
 /// Kills every process in the container's cgroup. False: there was none.
-pub(super) fn kill_cgroup(record: &Record) -> Result<bool> {
-    let Some(placement) = &record.cgroup else { return Ok(false) };
+pub(super) fn kill_cgroup(record: &Record, boot_id: &str) -> Result<bool> {
+    let Some(placement) = record.own_cgroup(boot_id) else { return Ok(false) };
     let cgroup = Cgroup::open(placement)?;
     if cgroup.pids()?.is_empty() {
         return Ok(false);
@@ -114,7 +115,7 @@ pub(super) fn thaw(record: &Record) {
 pub(crate) fn wait(container: &Container) -> Result<ExitStatus> {
     let pidfd = container.pidfd().ok_or_else(not_running)?;
     pidfd::reap(pidfd).map_err(|error| {
-        let error = Error::system("wait for the container", "waitid(P_PIDFD)", error.raw_os_error().unwrap_or(0));
+        let error = Error::io("wait for the container", "waitid(P_PIDFD)", error);
         if error.errno() == Some(libc::ECHILD) {
             return error.with_hint("only the process that created the container can wait for it, once");
         }

@@ -1,7 +1,7 @@
 //! start: opens the gate, then listens for what execve(2) said.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -9,10 +9,12 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use runtime_stage::io::RECORD;
 
-use super::create::STATUS;
+use super::hook;
 use crate::launch::Report;
-use crate::state::{Dir, FIFO, Status};
+use crate::plan::Hook;
+use crate::state::{Dir, FIFO, STATUS, Status};
 use crate::{Container, Error, ErrorKind, Result};
 
 /// Starts a created container.
@@ -23,25 +25,24 @@ pub(crate) fn start(container: &Container) -> Result<()> {
     let open = |name: &str, flags: OFlag| {
         openat(dir.as_fd(), name, flags | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
     };
-    let fail = |call: &str, errno: Errno| Error::system("cannot start the container", call, errno as i32);
-    let status = open(STATUS, OFlag::O_RDONLY).map_err(|e| fail("openat(status.fifo)", e))?;
+    let fail = |call: &str, error: io::Error| Error::io("cannot start the container", call, error);
+    let status = open(STATUS, OFlag::O_RDONLY).map_err(|e| fail("openat(status.fifo)", e.into()))?;
     let gate = match open(FIFO, OFlag::O_WRONLY) {
         Ok(fd) => fd,
         // Nobody reads: the process that waited is gone.
         Err(Errno::ENXIO) => return Err(Error::new(ErrorKind::WrongState, "container process is already dead")),
-        Err(errno) => return Err(fail("openat(exec.fifo)", errno)),
+        Err(errno) => return Err(fail("openat(exec.fifo)", errno.into())),
     };
-    File::from(gate)
-        .write_all(b"0")
-        .map_err(|e| fail("write(exec.fifo)", Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+    File::from(gate).write_all(b"0").map_err(|e| fail("write(exec.fifo)", e))?;
     for name in [FIFO, STATUS] {
         match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno)),
+            Err(errno) => return Err(fail("unlinkat(exec.fifo)", errno.into())),
         }
     }
-    drop(dir);
-    listen(container, File::from(status))
+    dir.unlock();
+    listen(container, File::from(status))?;
+    hook::poststart(container, Some(&dir))
 }
 
 /// Words of runc's; callers match on them.
@@ -64,16 +65,14 @@ fn listen(container: &Container, mut status: File) -> Result<()> {
             Err(errno) => return Err(Error::system("cannot see how the container started", "poll()", errno as i32)),
         }
     }
-    let mut bytes = [0; 20];
-    match status.read(&mut bytes) {
-        Ok(20) => {}
-        _ => return Ok(()),
+    let mut bytes = [0; RECORD];
+    let length = status.read(&mut bytes).unwrap_or(0);
+    let Some(report) = Report::parse(&bytes[..length]) else { return Ok(()) };
+    let spec = crate::spec::parse(container.record.config.get().as_bytes()).unwrap_or_default();
+    if let Some((kind, index)) = report.hook() {
+        let hooks = spec.hooks.unwrap_or_default();
+        return Err(report.hook_error(kind, &kind.of(&hooks).get(index).map(Hook::new).unwrap_or_default()));
     }
-    let Some(report) = Report::parse(&bytes) else { return Ok(()) };
-    let config = container.record.config.get();
-    let program = crate::spec::parse(config.as_bytes())
-        .ok()
-        .and_then(|spec| spec.process?.args?.into_iter().next())
-        .unwrap_or_default();
+    let program = spec.process.and_then(|process| process.args?.into_iter().next()).unwrap_or_default();
     Err(report.exec_error(&program))
 }

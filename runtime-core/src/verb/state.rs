@@ -17,7 +17,7 @@ pub(crate) fn load(runtime: &Runtime, id: &str) -> Result<Container> {
         root => Arc::new(root?),
     };
     let record = root.read(id)?;
-    Ok(Container::new(root, record))
+    Ok(Container::new(root, record).logging(runtime))
 }
 
 /// Every container, sorted by id. No state directory means no containers.
@@ -31,11 +31,11 @@ pub(crate) fn list(runtime: &Runtime) -> Result<Vec<Result<Container>>> {
         return Ok(Vec::new());
     }
     let owners = Owners::read();
-    Ok(ids.iter().filter_map(|id| entry(&root, id, &owners).transpose()).collect())
+    Ok(ids.iter().filter_map(|id| entry(runtime, &root, id, &owners).transpose()).collect())
 }
 
 /// One entry of the list; `None`: it has vanished, or is not there yet.
-fn entry(root: &Arc<Root>, id: &str, owners: &Owners) -> Result<Option<Container>> {
+fn entry(runtime: &Runtime, root: &Arc<Root>, id: &str, owners: &Owners) -> Result<Option<Container>> {
     let name = |error: Error| Error::new(error.kind(), format!("load container {id}: {error}"));
     id::check(id).map_err(name)?;
     let found = match root.read(id) {
@@ -43,7 +43,7 @@ fn entry(root: &Arc<Root>, id: &str, owners: &Owners) -> Result<Option<Container
         record => record.map(Some),
     };
     let Some(record) = found.map_err(name)? else { return Ok(None) };
-    let mut container = Container::new(root.clone(), record);
+    let mut container = Container::new(root.clone(), record).logging(runtime);
     container.owner = owners.name(container.record.owner);
     Ok(Some(container))
 }

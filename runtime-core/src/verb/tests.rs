@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cgroup::Cgroup;
 use crate::state::tests::{Sleeper, TempRoot, plant, record};
 use crate::state::{Dir, FIFO, GATE, Status};
 use crate::{ErrorKind, ExitStatus};
@@ -183,6 +184,92 @@ fn a_record_under_another_id_kills_nobody() {
     root.runtime().delete("b", true).unwrap();
     assert!(init.is_alive());
     assert_eq!(status(&root, "a"), Status::Running);
+}
+
+/// A cgroup with a process of somebody else in it, removed at the end.
+struct Foreign {
+    placement: crate::cgroup::Placement,
+    process: Sleeper,
+}
+
+impl Foreign {
+    /// `None` where there are no cgroups to be had.
+    fn new(name: &str) -> Option<Self> {
+        let layout = crate::host::cgroup::probe(true).unwrap();
+        if !nix::unistd::geteuid().is_root() || layout.hierarchies.is_empty() {
+            return None;
+        }
+        let path = format!("/rt-foreign-{}-{name}", std::process::id());
+        let placement = crate::cgroup::place(&layout, Some(&path), "x").unwrap();
+        Cgroup::create(&placement, &[], &crate::cgroup::Devices::None).unwrap();
+        let process = Sleeper::new();
+        for place in &placement.dirs {
+            std::fs::write(format!("{}/cgroup.procs", place.absolute()), process.pid().to_string()).unwrap();
+        }
+        Some(Self { placement, process })
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let cgroup = Cgroup::open(&self.placement).unwrap();
+        let _ = cgroup.kill_all();
+        let _ = self.process.0.wait();
+        let _ = cgroup.remove(Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn an_intent_kills_nobody_in_a_cgroup_it_only_planned() {
+    let (root, Some(foreign)) = (TempRoot::new(), Foreign::new("intent")) else { return };
+    let mut intent = record("c", None);
+    intent.cgroup = Some(foreign.placement.clone());
+    plant(&root, &intent);
+    let container = root.runtime().container("c").unwrap();
+    assert_eq!(container.kill(libc::SIGKILL).unwrap_err().to_string(), "container not running");
+    root.runtime().delete("c", true).unwrap();
+    assert!(foreign.process.is_alive());
+    assert!(Cgroup::open(&foreign.placement).unwrap().pids().unwrap().contains(&foreign.process.pid()));
+    assert!(!root.0.join("c").exists());
+}
+
+#[test]
+fn a_cgroup_of_another_boot_is_somebody_elses() {
+    let (root, Some(foreign)) = (TempRoot::new(), Foreign::new("boot")) else { return };
+    let mut old = record("c", Some(&foreign.process));
+    old.cgroup = Some(foreign.placement.clone());
+    old.boot_id = "00000000-0000-0000-0000-000000000000".into();
+    plant(&root, &old);
+    root.runtime().delete("c", true).unwrap();
+    assert!(foreign.process.is_alive());
+    assert!(!root.0.join("c").exists());
+}
+
+/// The opposite of the two above: with a pid on record the cgroup is the container's, whoever is left in it.
+#[test]
+fn a_recorded_process_makes_the_cgroup_the_containers() {
+    let (root, Some(left)) = (TempRoot::new(), Foreign::new("own")) else { return };
+    let mut init = Sleeper::new();
+    let mut made = record("c", Some(&init));
+    init.0.kill().unwrap();
+    init.0.wait().unwrap();
+    made.cgroup = Some(left.placement.clone());
+    plant(&root, &made);
+    root.runtime().delete("c", false).unwrap();
+    assert!(!left.process.is_alive());
+    assert!(Cgroup::open(&left.placement).unwrap().is_gone());
+}
+
+#[test]
+fn a_planned_cgroup_that_is_empty_goes() {
+    let (root, Some(mut foreign)) = (TempRoot::new(), Foreign::new("empty")) else { return };
+    let mut intent = record("c", None);
+    intent.cgroup = Some(foreign.placement.clone());
+    plant(&root, &intent);
+    foreign.process.0.kill().unwrap();
+    foreign.process.0.wait().unwrap();
+    root.runtime().delete("c", true).unwrap();
+    assert!(Cgroup::open(&foreign.placement).unwrap().is_gone());
 }
 
 #[test]

@@ -13,21 +13,25 @@ pub enum Step {
     JoinNamespace,
     Unshare,
     MapIds,
+    TimeOffsets,
     ForkIntoPid,
     Session,
     Keyring,
     Loopback,
+    NetDevices,
     PrepareRoot,
     Mount,
     Device,
     DeviceLink,
     HostHooks,
+    CreateContainerHook,
     EnterRoot,
     Terminal,
     SealMount,
     SealRoot,
     Hostname,
     Domainname,
+    Label,
     Sysctl,
     ReadonlyPath,
     MaskedPath,
@@ -36,6 +40,10 @@ pub enum Step {
     Home,
     NoNewPrivileges,
     Seccomp,
+    Personality,
+    MemoryPolicy,
+    Scheduler,
+    IoPriority,
     Rlimit,
     BoundingSet,
     Ids,
@@ -44,33 +52,38 @@ pub enum Step {
     CloseDescriptors,
     Ready,
     Gate,
+    StartContainerHook,
     Exec,
 }
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 47] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
         Self::JoinNamespace,
         Self::Unshare,
         Self::MapIds,
+        Self::TimeOffsets,
         Self::ForkIntoPid,
         Self::Session,
         Self::Keyring,
         Self::Loopback,
+        Self::NetDevices,
         Self::PrepareRoot,
         Self::Mount,
         Self::Device,
         Self::DeviceLink,
         Self::HostHooks,
+        Self::CreateContainerHook,
         Self::EnterRoot,
         Self::Terminal,
         Self::SealMount,
         Self::SealRoot,
         Self::Hostname,
         Self::Domainname,
+        Self::Label,
         Self::Sysctl,
         Self::ReadonlyPath,
         Self::MaskedPath,
@@ -79,6 +92,10 @@ impl Step {
         Self::Home,
         Self::NoNewPrivileges,
         Self::Seccomp,
+        Self::Personality,
+        Self::MemoryPolicy,
+        Self::Scheduler,
+        Self::IoPriority,
         Self::Rlimit,
         Self::BoundingSet,
         Self::Ids,
@@ -87,6 +104,7 @@ impl Step {
         Self::CloseDescriptors,
         Self::Ready,
         Self::Gate,
+        Self::StartContainerHook,
         Self::Exec,
     ];
 }
@@ -115,6 +133,24 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// A mount point lies inside /proc, reached through a link (CVE-2019-16884).
+    InsideProc,
+    /// The source of a bind on /proc is not the root of a procfs.
+    NotProcfs,
+    /// The host's /dev/null, which covers masked files, is not the null device.
+    NotNull,
+    /// A directory to be copied is nested too deeply.
+    TooDeep,
+    /// What was mounted is no longer where it was mounted.
+    Moved,
+    /// The kernel took only the beginning of a value.
+    TakenInPart,
+    /// A hook exited with a code other than 0: the detail.
+    HookExited,
+    /// A signal killed a hook: the detail.
+    HookKilled,
+    /// A hook ran past its timeout.
+    HookTimeout,
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

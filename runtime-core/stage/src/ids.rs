@@ -24,13 +24,24 @@ pub fn become_root(plan: &Plan<'_>, io: &Io) -> Result<()> {
 fn take_root(plan: &Plan<'_>) -> Result<()> {
     sys::setresgid(0)?;
     sys::setresuid(0)?;
-    if plan.header.flags & flag::KEEP_GROUPS == 0 {
-        sys::setgroups(&[])?;
-    }
+    set_groups(plan, &[])?;
     if plan.header.flags & flag::NOT_DUMPABLE != 0 {
         sys::prctl(PR_SET_DUMPABLE, 0, 0)?;
     }
     Ok(())
+}
+
+/// Takes these groups. In a joined user namespace that forbids it they are what they were before it was joined,
+/// which is right only if none were asked for.
+fn set_groups(plan: &Plan<'_>, groups: &[u8]) -> Result<()> {
+    if plan.header.flags & flag::KEEP_GROUPS != 0 {
+        return Ok(());
+    }
+    let joined = plan.header.flags & (flag::BECOME_ROOT | flag::MAP_IDS) == flag::BECOME_ROOT;
+    match sys::setgroups(groups) {
+        Err(fail) if fail.is(errno::EPERM) && joined && groups.is_empty() => Ok(()),
+        result => result,
+    }
 }
 
 /// Becomes the configured user. Capabilities survive until [`caps`](crate::caps) sets them.
@@ -40,9 +51,7 @@ pub fn become_user(plan: &Plan<'_>, io: &Io) -> Result<()> {
     if header.uid != 0 {
         sys::prctl(PR_SET_KEEPCAPS, 1, 0)?;
     }
-    if header.flags & flag::KEEP_GROUPS == 0 {
-        sys::setgroups(plan.raw(header.groups, 4)?)?;
-    }
+    set_groups(plan, plan.raw(header.groups, 4)?)?;
     io.enter(Step::Ids, 1);
     sys::setresgid(header.gid)?;
     io.enter(Step::Ids, 2);

@@ -2,7 +2,7 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 pub use crate::sys::Block;
-use crate::sys::{self, errno, word};
+use crate::sys::{self, NOTE_MOST, errno, word};
 use crate::wire::NO_SLOT;
 
 /// Kinds of message. Each is one packet of [`LENGTH`] bytes: kind, then two words of payload.
@@ -26,9 +26,18 @@ pub mod message {
     pub const READY: u32 = 7;
     /// To the parent: the recorder says what went wrong.
     pub const FAILED: u32 = 8;
+    /// To the parent: my network namespace is ready, move the devices in.
+    pub const NET_DEVICES: u32 = 9;
+    /// To the parent: the filter is loaded; the payload is my descriptor of its listener.
+    pub const LISTENER: u32 = 10;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }
+
+/// Bytes of the report in the status fifo, before the note: step, index, call, errno, detail, milliseconds.
+pub const REPORT: usize = 24;
+/// Most bytes of the whole record: one atomic write (PIPE_BUF).
+pub const RECORD: usize = REPORT + NOTE_MOST;
 
 /// The stage's side of the launch.
 pub struct Io {
@@ -85,6 +94,19 @@ impl Io {
         }
     }
 
+    /// Waits for GO without a descriptor, and with no system call but read(2): the filter is in force by now.
+    pub fn wait_plainly(&self) -> Result<()> {
+        let mut packet = [0; message::LENGTH];
+        loop {
+            match sys::read(self.socket, &mut packet) {
+                Ok(message::LENGTH) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(()),
+                Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
+                Err(fail) if fail.is(errno::EINTR) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+    }
+
     /// Asks the parent for something and waits until it is done.
     pub fn ask(&self, kind: u32) -> Result<i32> {
         self.tell(kind, 0)?;
@@ -100,13 +122,18 @@ impl Io {
         let _ = match status {
             None => self.tell(message::FAILED, 0),
             Some(fd) => {
-                let mut record = [0; 20];
+                let mut record = [0; RECORD];
                 let words =
                     [self.block.get(word::STEP), self.block.get(word::INDEX), fail.call, fail.errno, fail.detail];
-                for (room, word) in record.chunks_exact_mut(4).zip(words) {
-                    room.copy_from_slice(&word.to_le_bytes());
+                let (milliseconds, length) = self.block.noted();
+                let words = words.into_iter().chain([milliseconds]).flat_map(u32::to_le_bytes);
+                let bytes = words.chain((0..length).map(|index| self.block.noted_byte(index)));
+                let mut used = 0;
+                for (room, byte) in record.iter_mut().zip(bytes) {
+                    *room = byte;
+                    used += 1;
                 }
-                sys::write(fd, &record).map(drop)
+                sys::write(fd, record.get(..used).unwrap_or(&[])).map(drop)
             }
         };
     }

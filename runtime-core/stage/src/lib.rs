@@ -9,17 +9,24 @@
 #![no_std]
 
 pub mod arch;
+pub mod attribute;
 pub mod caps;
 pub mod cgroup;
+pub mod copy;
 pub mod device;
 pub mod fail;
+pub mod hook;
 pub mod ids;
 pub mod io;
+pub mod label;
 pub mod lo;
 pub mod mask;
 pub mod mount;
 pub mod namespace;
+pub mod netdev;
 pub mod path;
+pub mod priority;
+pub mod proc;
 pub mod process;
 pub mod rlimit;
 pub mod root;
@@ -27,6 +34,7 @@ pub mod run;
 pub mod seccomp;
 pub mod session;
 pub mod sys;
+pub mod sysctl;
 pub mod tty;
 pub mod uts;
 pub mod wire;

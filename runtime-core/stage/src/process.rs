@@ -209,17 +209,17 @@ fn executable(path: Z<'_>) -> Result<()> {
 /// Closes every descriptor but the standard streams, the preserved ones and those still needed until execve,
 /// which are sockets and fifos that close themselves there and lead nowhere.
 pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
-    const F_SETFD: i32 = 2;
-    const FD_CLOEXEC: u32 = 1;
     io.enter(Step::CloseDescriptors, 0);
     let header = &plan.header;
+    const F_SETFD: i32 = 2;
+    const FD_CLOEXEC: u32 = 1;
     let mut first = 3;
     for (_, slot) in plan.items(header.preserved) {
-        let from = io.slot(slot?)?;
-        if from == first {
-            sys::fcntl(from, F_SETFD, 0)?;
-        } else {
-            sys::dup3(from, first, 0)?;
+        // Either each of them is in its place, or all are above the last place (`launch::extra`): none is
+        // overwritten before it is used.
+        match io.slot(slot?)? {
+            fd if fd == first => drop(sys::fcntl(fd, F_SETFD, 0)?),
+            fd => sys::dup3(fd, first, 0)?,
         }
         first += 1;
     }
@@ -242,9 +242,13 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
     sys::close_range(from, u32::MAX)
 }
 
-/// Signals the caller ignored must not stay ignored.
+/// Signals the caller ignored must not stay ignored. The parent tells which, long before we are here; should it
+/// not have come to that, they are all reset.
 pub fn reset_signals(io: &Io) {
-    let ignored = io.block.get(word::IGNORED_SIGNALS) & 0x7fff_ffff;
+    let ignored = match io.block.get(word::IGNORED_SIGNALS) {
+        0 => 0x7fff_ffff,
+        told => told & 0x7fff_ffff,
+    };
     for signal in (1..32).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         let _ = sys::default_signal(signal);
     }
@@ -253,17 +257,22 @@ pub fn reset_signals(io: &Io) {
 /// Becomes the program. Only comes back if it could not.
 pub fn exec(plan: &Plan<'_>, io: &Io, program: Z<'_>, home: &Home) -> Fail {
     io.enter(Step::Exec, 0);
-    let reserve = plan.header.flags & flag::HOME != 0;
     let args = vector(plan, io, plan.header.args, 0, None);
-    let env = vector(plan, io, plan.header.env, plan.header.args.count as usize + 1, reserve.then_some(home));
+    let env = environment(plan, io, plan.header.args.count as usize + 1, home);
     match (args, env) {
         (Ok(args), Ok(env)) => sys::execve(program, args, env),
         (Err(fail), _) | (_, Err(fail)) => fail,
     }
 }
 
+/// Pointers to the program's environment, `skip` pointers into the scratch room.
+pub(crate) fn environment(plan: &Plan<'_>, io: &Io, skip: usize, home: &Home) -> Result<&'static [*const u8]> {
+    let reserve = plan.header.flags & flag::HOME != 0;
+    vector(plan, io, plan.header.env, skip, reserve.then_some(home))
+}
+
 /// Pointers to texts, NULL at the end; `last` stands in for the last text.
-fn vector(
+pub(crate) fn vector(
     plan: &Plan<'_>,
     io: &Io,
     texts: List<Text>,

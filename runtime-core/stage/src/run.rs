@@ -5,7 +5,10 @@ use crate::io::{Block, Io, message};
 use crate::process::Home;
 use crate::sys::{self, errno};
 use crate::wire::{NO_SLOT, Plan, Z, flag};
-use crate::{caps, cgroup, device, ids, lo, mask, mount, namespace, process, rlimit, root, seccomp, session, tty, uts};
+use crate::{
+    caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root,
+};
+use crate::{seccomp, session, sysctl, tty, uts};
 
 /// Exit code of a stage that failed after it could say why.
 pub const EXIT_FAILED: i32 = 125;
@@ -37,13 +40,17 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     namespace::join(plan, io)?;
     ids::become_root(plan, io)?;
     namespace::unshare(plan, io)?;
+    namespace::offset_clocks(plan, io)?;
     namespace::fork_into_pid(plan, io)?;
     session::new(plan, io)?;
     lo::up(plan, io)?;
+    netdev::move_in(plan, io)?;
 
     let tree = filesystem(plan, io)?;
 
     uts::set(plan, io)?;
+    label::on_exec(plan, io)?;
+    sysctl::all(plan, io)?;
     mask::all(plan, io, tree)?;
     ids::own_stdio(plan, io)?;
     let again = process::make_directory(plan, io, tree)?;
@@ -51,8 +58,12 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     home.look_up(plan, io, tree);
     sys::umask(plan.header.umask);
 
+    priority::all(plan, io)?;
     rlimit::all(plan, io)?;
     caps::no_new_privileges(plan, io)?;
+    // No filter has to allow these two for our sake.
+    outlive_parent()?;
+    process::reset_signals(io);
     seccomp::early(plan, io)?;
     caps::drop_bounding(plan, io)?;
     ids::become_user(plan, io)?;
@@ -63,9 +74,11 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
-    process::reset_signals(io);
+    hook::start_container(plan, io, &home)?;
     Ok(process::exec(plan, io, program, &home))
 }
+
+const PR_SET_PDEATHSIG: u32 = 1;
 
 fn begin(plan: &Plan<'_>) -> Result<()> {
     sys::set_name(Z::new(b"runtime:stage\0"));
@@ -73,11 +86,16 @@ fn begin(plan: &Plan<'_>) -> Result<()> {
     if plan.header.flags & flag::FORK == 0 {
         // If the runtime dies before it is done, so do we. (A change of ids clears this; from then on the
         // closed socket tells.)
-        const PR_SET_PDEATHSIG: u32 = 1;
         const SIGKILL: u64 = 9;
         sys::prctl(PR_SET_PDEATHSIG, SIGKILL, 0)?;
     }
     sys::unblock_signals()
+}
+
+/// Takes back what [`begin`] did, before a filter may forbid it. From now on the closed socket tells: without a
+/// parent nobody hears that we are ready.
+fn outlive_parent() -> Result<()> {
+    sys::prctl(PR_SET_PDEATHSIG, 0, 0).map(drop)
 }
 
 /// Builds the tree and moves into it; the descriptor of its root comes back.
@@ -90,6 +108,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;
     }
+    hook::create_container(plan, io)?;
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;
@@ -99,15 +118,15 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     Ok(tree)
 }
 
-/// Reports that all is set up, then waits for `start`: a byte in the fifo, or a message.
+/// Reports that all is set up and waits for the runtime's word, which comes when our pid is on record: a runtime
+/// that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
 fn gate(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<()> {
     io.enter(Step::Ready, 0);
-    const PR_SET_PDEATHSIG: u32 = 1;
-    sys::prctl(PR_SET_PDEATHSIG, 0, 0)?;
     io.tell(message::READY, 0)?;
+    io.wait_plainly()?;
     io.enter(Step::Gate, 0);
     if plan.header.gate == NO_SLOT {
-        return io.wait().map(drop);
+        return Ok(());
     }
     *status = Some(io.slot(plan.header.status)?);
     let mut byte = [0];

@@ -2,6 +2,7 @@
 
 use crate::fail::{Result, Step};
 use crate::io::Io;
+use crate::label;
 use crate::sys::{self, errno};
 use crate::wire::Plan;
 
@@ -15,7 +16,7 @@ pub fn new(plan: &Plan<'_>, io: &Io) -> Result<()> {
         return Ok(());
     }
     io.enter(Step::Keyring, 0);
-    match sys::join_session_keyring(name) {
+    match label::for_keys(plan, io, || sys::join_session_keyring(name)) {
         Ok(keyring) => sys::set_key_permissions(keyring, plan.header.keyring_permissions),
         // A kernel without keyrings has nothing to leak.
         Err(fail) if fail.is(errno::ENOSYS) => Ok(()),

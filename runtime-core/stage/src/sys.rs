@@ -6,7 +6,7 @@
 
 use crate::arch::{self, syscall};
 use crate::fail::{Fail, Result};
-use crate::wire::Z;
+use crate::wire::{Scheduler, Z};
 
 /// An error number.
 pub type Errno = u32;
@@ -38,6 +38,7 @@ mod nr {
     pub const FSOPEN: usize = 430;
     pub const FSCONFIG: usize = 431;
     pub const FSMOUNT: usize = 432;
+    pub const FSPICK: usize = 433;
     pub const CLOSE_RANGE: usize = 436;
     pub const OPENAT2: usize = 437;
     pub const FACCESSAT2: usize = 439;
@@ -64,6 +65,8 @@ pub const O_PATH: i32 = 0o10_000_000;
 pub const O_CREAT: i32 = 0o100;
 /// Must not exist.
 pub const O_EXCL: i32 = 0o200;
+/// Write only.
+pub const O_WRONLY: i32 = 1;
 /// Read and write.
 pub const O_RDWR: i32 = 2;
 /// Never the controlling terminal.
@@ -71,6 +74,8 @@ pub const O_NOCTTY: i32 = 0o400;
 /// Do not wait.
 pub const O_NONBLOCK: i32 = 0o4000;
 
+/// No mount is crossed.
+pub const RESOLVE_NO_XDEV: u64 = 0x01;
 /// Magic links (`/proc/self/fd/N`) are not followed.
 pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 /// No link at all is followed.
@@ -172,8 +177,20 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
     call!(arch::SYS_WRITE, fd, bytes.as_ptr(), bytes.len())
 }
 
-/// close(2); there is nothing to do about an error.
+/// Descriptors below this stay open when they are given up.
+const LEFT_OPEN: i32 = 96;
+
+/// Gives a descriptor up. What is not needed any more is closed by one close_range(2) before the program begins, not by
+/// a close(2) each: a launch makes some fifty. The kernel hands out the lowest free number, so a launch that makes
+/// more than [`LEFT_OPEN`] closes the rest at once, and no list of mounts can run into RLIMIT_NOFILE.
 pub fn close(fd: i32) {
+    if fd >= LEFT_OPEN {
+        close_now(fd);
+    }
+}
+
+/// close(2), where others must see at once that it is closed; there is nothing to do about an error.
+pub fn close_now(fd: i32) {
     let _ = call!(arch::SYS_CLOSE, fd);
 }
 
@@ -226,6 +243,37 @@ pub fn mknodat(dir: i32, name: Z<'_>, mode: u32, device: u64) -> Result<()> {
     call!(arch::SYS_MKNODAT, dir, name.as_ptr(), mode, device).map(drop)
 }
 
+/// A device number as mknod(2) takes it.
+pub fn makedev(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+}
+
+/// fchmodat(2); a last component that is a link would be followed.
+pub fn chmod(dir: i32, name: Z<'_>, mode: u32) -> Result<()> {
+    call!(arch::SYS_FCHMODAT, dir, name.as_ptr(), mode).map(drop)
+}
+
+/// unlinkat(2) of a file.
+pub fn unlinkat(dir: i32, name: Z<'_>) -> Result<()> {
+    call!(arch::SYS_UNLINKAT, dir, name.as_ptr(), 0).map(drop)
+}
+
+/// getdents64(2): bytes written; 0 at the end.
+pub fn getdents(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    call!(arch::SYS_GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// sendfile(2) from and to the descriptors' own positions: bytes moved; 0 at the end.
+pub fn sendfile(to: i32, from: i32, count: usize) -> Result<usize> {
+    call!(arch::SYS_SENDFILE, to, from, 0, count)
+}
+
+/// fsetxattr(2) of a text, its NUL included.
+pub fn fsetxattr(fd: i32, name: Z<'_>, value: Z<'_>) -> Result<()> {
+    call!(arch::SYS_FSETXATTR, fd, name.as_ptr(), value.as_ptr(), value.with_nul().len(), 0).map(drop)
+}
+
 /// symlinkat(2).
 pub fn symlinkat(target: Z<'_>, dir: i32, name: Z<'_>) -> Result<()> {
     call!(arch::SYS_SYMLINKAT, target.as_ptr(), dir, name.as_ptr()).map(drop)
@@ -248,12 +296,16 @@ pub struct Stat {
     pub mode: u32,
     /// Owner.
     pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Inode number.
     pub inode: u64,
     /// Bytes.
     pub size: u64,
     /// Device it represents: major, minor.
     pub device: (u32, u32),
+    /// The mount it is on.
+    pub mount: u64,
 }
 
 #[allow(missing_docs)]
@@ -262,6 +314,8 @@ impl Stat {
     pub const DIRECTORY: u32 = 0o040_000;
     pub const REGULAR: u32 = 0o100_000;
     pub const CHARACTER: u32 = 0o020_000;
+    pub const BLOCK: u32 = 0o060_000;
+    pub const FIFO: u32 = 0o010_000;
     pub const LINK: u32 = 0o120_000;
 
     pub fn is(&self, kind: u32) -> bool {
@@ -289,28 +343,37 @@ struct Statx {
     rdev_minor: u32,
     dev_major: u32,
     dev_minor: u32,
-    spare: [u64; 14],
+    mount: u64,
+    spare: [u64; 13],
 }
 
 /// statx(2) of the descriptor's own file, or of `name` below it without following a link.
 pub fn stat(fd: i32, name: Z<'_>) -> Result<Stat> {
     let mut buffer = Statx::default();
     const BASIC: u32 = 0x7ff;
-    call!(arch::SYS_STATX, fd, name.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, BASIC, &raw mut buffer)?;
+    const MNT_ID: u32 = 0x1000;
+    call!(arch::SYS_STATX, fd, name.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, BASIC | MNT_ID, &raw mut buffer)?;
     Ok(Stat {
         mode: u32::from(buffer.mode),
         uid: buffer.uid,
+        gid: buffer.gid,
         inode: buffer.ino,
         size: buffer.size,
         device: (buffer.rdev_major, buffer.rdev_minor),
+        mount: buffer.mount,
     })
+}
+
+/// f_type and f_flags of fstatfs(2).
+pub fn filesystem(fd: i32) -> Result<(u64, u64)> {
+    let mut buffer = [0_u64; 15];
+    call!(arch::SYS_FSTATFS, fd, buffer.as_mut_ptr())?;
+    Ok((buffer[0], buffer[10]))
 }
 
 /// f_type of fstatfs(2).
 pub fn filesystem_magic(fd: i32) -> Result<u64> {
-    let mut buffer = [0_u64; 15];
-    call!(arch::SYS_FSTATFS, fd, buffer.as_mut_ptr())?;
-    Ok(buffer[0])
+    filesystem(fd).map(|(magic, _)| magic)
 }
 
 /// faccessat2(2): may the effective user execute this file?
@@ -349,6 +412,19 @@ pub fn fsconfig_create(fs: i32) -> Result<()> {
     call!(nr::FSCONFIG, fs, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
 }
 
+/// fsconfig(2), FSCONFIG_CMD_RECONFIGURE.
+pub fn fsconfig_reconfigure(fs: i32) -> Result<()> {
+    const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+    call!(nr::FSCONFIG, fs, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0).map(drop)
+}
+
+/// fspick(2) of the descriptor's own mount.
+pub fn fspick(mount: i32) -> Result<i32> {
+    const FSPICK_CLOEXEC: u32 = 1;
+    const FSPICK_EMPTY_PATH: u32 = 8;
+    call!(nr::FSPICK, mount, Z::EMPTY.as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(|fd| fd as i32)
+}
+
 /// fsmount(2).
 pub fn fsmount(fs: i32, attributes: u64) -> Result<i32> {
     const FSMOUNT_CLOEXEC: u32 = 1;
@@ -375,16 +451,21 @@ pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
     call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
 }
 
+/// mount(2) of a filesystem.
+pub fn mount(source: Z<'_>, target: Z<'_>, fstype: Z<'_>, flags: u64, data: Z<'_>) -> Result<()> {
+    call!(arch::SYS_MOUNT, source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr()).map(drop)
+}
+
 /// pivot_root(".", ".").
 pub fn pivot_root_here() -> Result<()> {
     let here = Z::new(b".\0");
     call!(arch::SYS_PIVOT_ROOT, here.as_ptr(), here.as_ptr()).map(drop)
 }
 
-/// umount2(".", MNT_DETACH).
-pub fn detach_here() -> Result<()> {
+/// umount2(path, MNT_DETACH).
+pub fn detach(path: Z<'_>) -> Result<()> {
     const MNT_DETACH: u32 = 2;
-    call!(arch::SYS_UMOUNT2, Z::new(b".\0").as_ptr(), MNT_DETACH).map(drop)
+    call!(arch::SYS_UMOUNT2, path.as_ptr(), MNT_DETACH).map(drop)
 }
 
 /// chroot(".").
@@ -490,6 +571,57 @@ pub fn capget() -> Result<(u64, u64, u64)> {
 pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
     call!(arch::SYS_PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
+}
+
+/// struct sched_attr (sched(7)), with the utilisation bounds the kernel wants to see once their flags are set.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+}
+
+/// sched_setattr(2) of the caller.
+pub fn sched_setattr(how: &Scheduler) -> Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: how.policy,
+        flags: how.flags,
+        nice: how.nice,
+        priority: how.priority,
+        runtime: how.runtime,
+        deadline: how.deadline,
+        period: how.period,
+        util_min: 0,
+        util_max: 0,
+    };
+    call!(arch::SYS_SCHED_SETATTR, 0, &raw const attr, 0).map(drop)
+}
+
+/// ioprio_set(2) of the caller.
+pub fn ioprio_set(priority: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    call!(arch::SYS_IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, priority).map(drop)
+}
+
+/// personality(2).
+pub fn personality(domain: u32) -> Result<()> {
+    call!(arch::SYS_PERSONALITY, domain).map(drop)
+}
+
+/// set_mempolicy(2) with a mask of nodes as it stands in memory.
+pub fn set_mempolicy(mode: u32, nodes: &[u8]) -> Result<()> {
+    // The kernel counts one bit more than it reads.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 8 + 1 };
+    let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
+    call!(arch::SYS_SET_MEMPOLICY, mode, mask, bits).map(drop)
 }
 
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): the keyring's serial number.
@@ -646,6 +778,83 @@ pub fn fork(mut args: CloneArgs, pidfd: &mut i32) -> Result<usize> {
     call!(arch::SYS_CLONE3, &raw const args, size_of::<CloneArgs>())
 }
 
+/// clone(2) as fork(2) with a pidfd: 0 in the child. Filters made for containers allow it, unlike clone3(2).
+pub fn plain_fork(pidfd: &mut i32) -> Result<usize> {
+    const SIGCHLD: u64 = 17;
+    call!(arch::SYS_CLONE, clone::PIDFD | SIGCHLD, 0, core::ptr::from_mut(pidfd))
+}
+
+/// wait4(2) of a child: its status word.
+pub fn wait(pid: i32) -> Result<i32> {
+    let mut status = 0_i32;
+    loop {
+        match call!(arch::SYS_WAIT4, pid, &raw mut status, 0, 0) {
+            Err(fail) if fail.is(errno::EINTR) => {}
+            result => return result.map(|_| status),
+        }
+    }
+}
+
+/// kill(2).
+pub fn kill(pid: i32, signal: u32) -> Result<()> {
+    call!(arch::SYS_KILL, pid, signal).map(drop)
+}
+
+/// getpid(2).
+pub fn getpid() -> u32 {
+    call!(arch::SYS_GETPID).unwrap_or(0) as u32
+}
+
+/// pipe2(O_CLOEXEC): the end to read, and the one to write.
+pub fn pipe() -> Result<(i32, i32)> {
+    let mut ends = [-1_i32; 2];
+    call!(arch::SYS_PIPE2, ends.as_mut_ptr(), O_CLOEXEC)?;
+    let [read, write] = ends;
+    Ok((read, write))
+}
+
+/// memfd_create(2), close-on-exec.
+pub fn memfd(name: Z<'_>) -> Result<i32> {
+    const MFD_CLOEXEC: u32 = 1;
+    call!(arch::SYS_MEMFD_CREATE, name.as_ptr(), MFD_CLOEXEC).map(|fd| fd as i32)
+}
+
+/// lseek(fd, 0, SEEK_SET).
+pub fn rewind(fd: i32) -> Result<()> {
+    call!(arch::SYS_LSEEK, fd, 0, 0).map(drop)
+}
+
+/// Milliseconds of CLOCK_MONOTONIC.
+pub fn milliseconds() -> Result<u64> {
+    const CLOCK_MONOTONIC: u32 = 1;
+    let mut time = [0_u64; 2];
+    call!(arch::SYS_CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr())?;
+    let [seconds, nanoseconds] = time;
+    Ok(seconds * 1000 + nanoseconds / 1_000_000)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PollFd {
+    fd: i32,
+    events: i16,
+    revents: i16,
+}
+
+/// ppoll(2) for two descriptors to be readable or at their end, a negative one left out, for at most `timeout`
+/// milliseconds: which of them are.
+pub fn poll(fds: [i32; 2], timeout: Option<u64>) -> Result<[bool; 2]> {
+    const POLLIN: i16 = 1;
+    let mut set = fds.map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    let milliseconds = timeout.unwrap_or(0);
+    let mut time = [milliseconds / 1000, milliseconds % 1000 * 1_000_000];
+    let time = if timeout.is_some() { time.as_mut_ptr() } else { core::ptr::null_mut() };
+    match call!(arch::SYS_PPOLL, set.as_mut_ptr(), 2, time, 0, 8) {
+        Err(fail) if !fail.is(errno::EINTR) => Err(fail),
+        _ => Ok(set.map(|fd| fd.revents != 0)),
+    }
+}
+
 /// Maps `length` bytes of a descriptor, shared and writable.
 pub fn map_shared(fd: i32, length: usize) -> Result<*mut u8> {
     const PROT_READ_WRITE: u32 = 3;
@@ -678,7 +887,7 @@ pub unsafe fn decimal_argument(stack: *const usize, index: usize) -> Option<i32>
 }
 
 mod block;
-pub use block::{Block, word};
+pub use block::{Block, NOTE_MOST, NOTE_ROOM, word};
 
 /// fchown(2), the group left as it is.
 pub fn fchown(fd: i32, uid: u32) -> Result<()> {

@@ -144,6 +144,10 @@ record! {
         tasks: List<u32>,
         /// Namespaces to join, in order.
         joins: List<Join>,
+        /// Root of a procfs nobody else sees, for what is set by writing to one; NO_SLOT where nothing is.
+        proc: u32,
+        /// What goes into timens_offsets; empty: nothing.
+        time_offsets: Text,
         /// Name of the session keyring to join; empty: none.
         keyring: Text,
         /// Its permission bits (keyctl_setperm(3)).
@@ -152,8 +156,14 @@ record! {
         root_slot: u32,
         /// Host path of the root filesystem where the parent may not clone it.
         root_path: Text,
+        /// Host path to attach it at, so that hooks find it there; empty: over "/", where nobody does.
+        root_at: Text,
         /// MS_* propagation of "/" while preparing.
         root_propagation: u32,
+        /// MS_* propagation of the root filesystem's own tree, applied in order before anything is mounted on it.
+        tree_propagation: List<u32>,
+        /// Mount points of the host to take away before chroot.
+        hidden: List<Text>,
         /// MS_* propagation of the new root once it is "/"; 0: leave.
         final_propagation: u32,
         /// Mounts, in order.
@@ -166,6 +176,12 @@ record! {
         hostname: Text,
         /// NIS domain name.
         domainname: Text,
+        /// What goes into AppArmor's exec attribute; empty: nothing.
+        apparmor: Text,
+        /// What goes into SELinux's exec attribute; empty: nothing.
+        selinux: Text,
+        /// Kernel parameters, in order.
+        sysctls: List<Sysctl>,
         /// Read-only paths.
         readonly_paths: List<Text>,
         /// Masked paths.
@@ -204,12 +220,34 @@ record! {
         inheritable: u64,
         /// Ambient set.
         ambient: u64,
+        /// Execution domain; [`UNSET`]: leave.
+        personality: u32,
+        /// NUMA policy with its flags; [`UNSET`]: leave.
+        memory_policy: u32,
+        /// Its nodes, a bit each.
+        memory_nodes: List<u64>,
+        /// CPU scheduling: none, or one.
+        scheduler: List<Scheduler>,
+        /// I/O priority, as ioprio_set(2) takes it; [`UNSET`]: leave.
+        io_priority: u32,
         /// Resource limits.
         rlimits: List<Rlimit>,
         /// Seccomp program: offset and instruction count.
         seccomp: List<u64>,
         /// SECCOMP_FILTER_FLAG_*.
         seccomp_flags: u32,
+        /// Hooks run in the container's namespaces before the root is entered.
+        create_container: List<Hook>,
+        /// Hooks run by the user, in the root, right before the program.
+        start_container: List<Hook>,
+        /// Where createContainer hooks run.
+        hook_cwd: Text,
+        /// The state for createContainer hooks, up to the pid.
+        hook_creating: Text,
+        /// The state for startContainer hooks, up to the pid.
+        hook_created: Text,
+        /// The state from behind the pid on.
+        hook_rest: Text,
         /// Slot of the fifo that is read to wait for `start`; NO_SLOT: wait for a message.
         gate: u32,
         /// Slot of the fifo that reports execve's result; NO_SLOT: by message.
@@ -252,6 +290,10 @@ record! {
         all_clear: u64,
         /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC; applied in order.
         propagation: List<u32>,
+        /// SELinux context to write on the mounted root; empty: none.
+        label: Text,
+        /// The options as mount(2) takes them, with BY_MOUNT.
+        data: Text,
     }
 
     /// One option of fsconfig(2); an empty value is a flag.
@@ -290,6 +332,44 @@ record! {
         target: Text,
     }
 
+    /// One kernel parameter.
+    pub struct Sysctl {
+        /// Its file, relative to the root of a procfs.
+        path: Text,
+        /// What is written there.
+        value: Text,
+    }
+
+    /// struct sched_attr of sched_setattr(2), as far as the spec has it.
+    pub struct Scheduler {
+        /// SCHED_* number.
+        policy: u32,
+        /// Priority of the real-time policies.
+        priority: u32,
+        /// SCHED_FLAG_* bits.
+        flags: u64,
+        /// Nice value of the normal policies.
+        nice: i32,
+        /// SCHED_DEADLINE: nanoseconds of work.
+        runtime: u64,
+        /// SCHED_DEADLINE: within which it is done.
+        deadline: u64,
+        /// SCHED_DEADLINE: how often.
+        period: u64,
+    }
+
+    /// A hook the stage runs.
+    pub struct Hook {
+        /// Program.
+        path: Text,
+        /// argv.
+        args: List<Text>,
+        /// Environment; empty for a startContainer hook: the program's.
+        env: List<Text>,
+        /// Seconds it may take; 0: as long as it wants.
+        timeout: u32,
+    }
+
     /// One resource limit.
     pub struct Rlimit {
         /// RLIMIT_* number.
@@ -300,6 +380,9 @@ record! {
         hard: u64,
     }
 }
+
+/// A number that is not to be set.
+pub const UNSET: u32 = u32::MAX;
 
 /// First word of a plan.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"rtp1");
@@ -335,6 +418,8 @@ pub mod flag {
     pub const SEARCH_PATH: u32 = 1 << 12;
     /// Take id 0 of the user namespace that was made or joined.
     pub const BECOME_ROOT: u32 = 1 << 13;
+    /// Have the parent move network devices in.
+    pub const NET_DEVICES: u32 = 1 << 14;
 }
 
 /// What a [`Mount`] does.
@@ -359,12 +444,16 @@ pub mod mount_flag {
     pub const ORDINARY_DIRECTORY: u32 = 1 << 1;
     /// Read-only only once everything below it was made (tmpfs).
     pub const READONLY_LATE: u32 = 1 << 2;
-    /// A directory is the source's shape although its descriptor cannot tell.
-    pub const SOURCE_IS_DIRECTORY: u32 = 1 << 3;
+    /// The source of the bind must be the root of a procfs.
+    pub const PROCFS_ROOT: u32 = 1 << 3;
     /// An existing target directory gives its mode to the tmpfs.
     pub const KEEP_MODE: u32 = 1 << 4;
     /// Bind this host directory where the kernel refuses the filesystem (sysfs, cgroup2 without the rights).
     pub const BIND_ON_EPERM: u32 = 1 << 5;
+    /// The new filesystem gets a copy of what it covers.
+    pub const COPY_UP: u32 = 1 << 6;
+    /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
+    pub const BY_MOUNT: u32 = 1 << 7;
 }
 
 /// A NUL-terminated byte string: what system calls take.

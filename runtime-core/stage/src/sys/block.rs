@@ -36,9 +36,18 @@ pub mod word {
     /// Where the scratch room is, 8-byte aligned, and its length.
     pub const SCRATCH: usize = 48;
     pub const SCRATCH_LENGTH: usize = 52;
+    /// Where the [note](super::Block::note) is; 0: there is none.
+    pub const NOTE: usize = 56;
+    /// 1 once a hook's process says in the three words above why it did not become the hook.
+    pub const HOOK_FAILED: usize = 60;
     /// The slots' descriptors, one word each.
     pub const SLOTS: usize = 64;
 }
+
+/// Most bytes of a [note](Block::note).
+pub const NOTE_MOST: usize = 2048;
+/// Room a note takes in the block.
+pub const NOTE_ROOM: usize = 8 + NOTE_MOST;
 
 /// A mapped block.
 #[derive(Clone, Copy)]
@@ -85,6 +94,36 @@ impl Block {
         }
     }
 
+    /// Leaves the end of a hook's output for the parent: how long the hook took in milliseconds, how many bytes,
+    /// and the bytes.
+    pub fn note(&self, milliseconds: u32, bytes: impl Iterator<Item = u8>) {
+        let at = self.get(word::NOTE) as usize;
+        if at == 0 {
+            return;
+        }
+        let (mut length, mut filled) = (0, 0_u32);
+        for byte in bytes.take(NOTE_MOST) {
+            filled |= u32::from(byte) << (length % 4 * 8);
+            self.set(at + 8 + length / 4 * 4, filled);
+            length += 1;
+            filled = if length.is_multiple_of(4) { 0 } else { filled };
+        }
+        self.set(at, milliseconds);
+        self.set(at + 4, length as u32);
+    }
+
+    /// The milliseconds and the length of the note, and its bytes, by index.
+    pub fn noted(&self) -> (u32, usize) {
+        let at = self.get(word::NOTE) as usize;
+        if at == 0 { (0, 0) } else { (self.get(at), (self.get(at + 4) as usize).min(NOTE_MOST)) }
+    }
+
+    /// Byte `index` of the note.
+    pub fn noted_byte(&self, index: usize) -> u8 {
+        let at = self.get(word::NOTE) as usize + 8 + index / 4 * 4;
+        (self.get(at) >> (index % 4 * 8)) as u8
+    }
+
     /// The plan's bytes.
     pub fn plan(&self) -> &'static [u8] {
         let (at, length) = (self.get(word::PLAN) as usize, self.get(word::PLAN_LENGTH) as usize);
@@ -104,8 +143,9 @@ impl Block {
         if end > limit || limit > self.length || !at.is_multiple_of(8) {
             return Err(Fail::refuse(Refusal::BadPlan));
         }
-        // SAFETY: the range lies inside the mapping (checked) and is aligned; the two callers (argv, envp)
-        // take disjoint parts of the scratch area, once each, right before execve(2).
+        // SAFETY: the range lies inside the mapping (checked) and is aligned; argv and envp take disjoint parts
+        // of the scratch area, once each, right before execve(2). A hook's process, which shares the mapping, does
+        // so while the stage waits for it and uses none of it.
         Ok(unsafe { core::slice::from_raw_parts_mut(self.base.add(at).cast(), count) })
     }
 }

@@ -1,0 +1,243 @@
+//! What an encoded plan means to the stage is what the plan says: for tests and fuzzing.
+
+use runtime_stage::wire::{self, List, NO_SLOT, Text, Wire, Z, flag, mount_flag, mount_kind};
+
+use super::{Extra, encode};
+use crate::plan::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
+
+/// Encodes the plan, decodes it as the stage does and compares everything. Panics where they differ.
+pub fn survives(plan: &Plan) {
+    survives_with(plan, &Extra::default());
+}
+
+/// Reads everything a plan of these bytes refers to, as the stage does. Whatever they are, it ends and does not
+/// panic. True if nothing in it was refused.
+pub fn reads(bytes: &[u8]) -> bool {
+    let Ok(plan) = wire::Plan::new(bytes) else { return false };
+    let header = plan.header;
+    let texts = [header.keyring, header.root_path, header.hostname, header.domainname, header.mask_context, header.cwd];
+    texts.into_iter().all(|text| plan.text(text).is_ok())
+        && [header.readonly_paths, header.masked_paths, header.args, header.env, header.candidates]
+            .into_iter()
+            .all(|list| each(&plan, list, |text| plan.text(text).is_ok()))
+        && [header.preserved, header.tasks].into_iter().all(|list| each(&plan, list, |_| true))
+        && each(&plan, header.joins, |_| true)
+        && each(&plan, header.rlimits, |_| true)
+        && each(&plan, header.links, |link| plan.text(link.path).is_ok() && plan.text(link.target).is_ok())
+        && each(&plan, header.devices, |node| plan.text(node.path).is_ok() && plan.text(node.host).is_ok())
+        && each(&plan, header.mounts, |mount| reads_mount(&plan, &mount))
+        && plan.raw(header.groups, 4).is_ok()
+        && plan.raw(header.seccomp, 8).is_ok()
+}
+
+fn reads_mount(plan: &wire::Plan<'_>, mount: &wire::Mount) -> bool {
+    [mount.target, mount.fstype, mount.source].into_iter().all(|text| plan.text(text).is_ok())
+        && each(plan, mount.propagation, |_| true)
+        && each(plan, mount.options, |option| plan.text(option.key).is_ok() && plan.text(option.value).is_ok())
+}
+
+/// Stops at the first refusal, as the stage does.
+fn each<T: Wire>(plan: &wire::Plan<'_>, list: List<T>, good: impl Fn(T) -> bool) -> bool {
+    plan.items(list).all(|(_, item)| item.is_ok_and(&good))
+}
+
+struct Decoded<'a>(wire::Plan<'a>);
+
+impl Decoded<'_> {
+    fn list<T: Wire>(&self, list: List<T>) -> Vec<T> {
+        self.0.items(list).map(|(_, item)| item.expect("an item")).collect()
+    }
+
+    /// No NUL stands inside: to the kernel the text would end there.
+    fn text(&self, text: Text) -> String {
+        let text: Z<'_> = self.0.text(text).expect("a text");
+        assert!(!text.bytes().contains(&0), "{:?}", text.bytes());
+        assert_eq!(text.with_nul().last(), Some(&0));
+        String::from_utf8(text.bytes().to_vec()).expect("UTF-8")
+    }
+
+    fn texts(&self, list: List<Text>) -> Vec<String> {
+        self.list(list).into_iter().map(|text| self.text(text)).collect()
+    }
+
+    fn source(&self, slot: u32, path: Text, source: Option<&Source>) {
+        match source {
+            Some(Source::Slot(wanted)) => assert_eq!(slot, u32::from(wanted.0)),
+            Some(Source::Path(wanted)) => assert_eq!((slot, &self.text(path)), (NO_SLOT, wanted)),
+            Some(Source::Cgroup { own, .. }) => assert_eq!((slot, &self.text(path)), (NO_SLOT, own)),
+            None => assert_eq!(slot, NO_SLOT),
+        }
+    }
+}
+
+pub(crate) fn survives_with(plan: &Plan, extra: &Extra) {
+    let encoded = encode(plan, extra);
+    compare(plan, extra, &encoded.bytes);
+    let header = wire::Plan::new(&encoded.bytes).expect("a plan").header;
+    assert_eq!(encoded.pointers, (header.args.count + header.env.count) as usize + 2);
+}
+
+pub(super) fn compare(plan: &Plan, extra: &Extra, bytes: &[u8]) {
+    assert!(reads(bytes));
+    let decoded = Decoded(wire::Plan::new(bytes).expect("a plan"));
+    let header = decoded.0.header;
+    let slot = |slot: Option<u32>| slot.unwrap_or(NO_SLOT);
+    assert_eq!([header.stdin, header.stdout, header.stderr], extra.stdio.map(slot));
+    assert_eq!([header.gate, header.status], [slot(extra.gate), slot(extra.status)]);
+    assert_eq!(
+        (decoded.list(header.preserved), decoded.list(header.tasks)),
+        (extra.preserved.clone(), extra.tasks.clone())
+    );
+    flags(plan, header.flags);
+    namespaces(plan, &decoded);
+    filesystem(plan, &decoded);
+    program(plan, &decoded);
+    privileges(plan, &decoded);
+}
+
+fn flags(plan: &Plan, flags: u32) {
+    let wanted = [
+        (flag::MAP_IDS, plan.namespaces.maps.is_some()),
+        (flag::FORK, plan.namespaces.fork),
+        (flag::NOT_DUMPABLE, !plan.namespaces.join.is_empty()),
+        (flag::LOOPBACK, plan.namespaces.loopback),
+        (flag::NO_PIVOT, plan.root.no_pivot),
+        (flag::TERMINAL, plan.terminal.is_some()),
+        (flag::READONLY_ROOT, plan.root.readonly),
+        (flag::HOME, plan.program.home),
+        (flag::NO_NEW_PRIVS, plan.no_new_privileges),
+        (flag::CAPABILITIES, plan.capabilities.is_some()),
+        (flag::KEEP_GROUPS, plan.user.keep_groups),
+        (flag::SEARCH_PATH, plan.program.from_path),
+        (flag::BECOME_ROOT, plan.namespaces.is_private(Kind::User)),
+    ];
+    for (bit, set) in wanted {
+        assert_eq!(flags & bit != 0, set, "flag {bit:#x}");
+    }
+}
+
+fn namespaces(plan: &Plan, decoded: &Decoded<'_>) {
+    let header = decoded.0.header;
+    assert_eq!(header.unshare, plan.namespaces.unshare.iter().fold(0, |bits, kind| bits | kind.flag()));
+    let joins: Vec<_> = decoded.list(header.joins).iter().map(|join| (join.slot, join.kind)).collect();
+    let wanted: Vec<_> = plan.namespaces.join.iter().map(|join| (u32::from(join.slot.0), join.kind.flag())).collect();
+    assert_eq!(joins, wanted);
+    let keyring = plan.keyring.as_ref().map(|keyring| (keyring.name.clone(), keyring.permissions));
+    assert_eq!((decoded.text(header.keyring), header.keyring_permissions), keyring.unwrap_or_default());
+}
+
+fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
+    let header = decoded.0.header;
+    decoded.source(header.root_slot, header.root_path, Some(&plan.root.source));
+    let propagations = [Some(plan.root.while_preparing), plan.root.propagation].map(|p| p.map_or(0, |p| p.0 as u32));
+    assert_eq!([header.root_propagation, header.final_propagation], propagations);
+    let mounts = decoded.list(header.mounts);
+    assert_eq!(mounts.len(), plan.mounts.len());
+    mounts.iter().zip(&plan.mounts).for_each(|(mount, step)| self::mount(decoded, mount, step));
+    let devices = decoded.list(header.devices);
+    assert_eq!(devices.len(), plan.devices.len());
+    for (device, node) in devices.iter().zip(&plan.devices) {
+        assert_eq!(decoded.text(device.path), node.path.0);
+        assert_eq!(
+            (device.mode, device.major, device.minor, device.uid, device.gid),
+            (node.mode, node.major, node.minor, node.uid, node.gid)
+        );
+        match &node.source {
+            DeviceSource::Node => assert_eq!((device.slot, decoded.text(device.host).as_str()), (NO_SLOT, "")),
+            DeviceSource::Bind(source) => decoded.source(device.slot, device.host, Some(source)),
+        }
+    }
+    let links: Vec<_> =
+        decoded.list(header.links).iter().map(|link| (decoded.text(link.path), decoded.text(link.target))).collect();
+    assert_eq!(links, plan.links.iter().map(|link| (link.path.0.clone(), link.target.clone())).collect::<Vec<_>>());
+    let paths = |list: &[crate::plan::InRoot]| list.iter().map(|path| path.0.clone()).collect::<Vec<_>>();
+    assert_eq!(decoded.texts(header.readonly_paths), paths(&plan.masks.readonly));
+    assert_eq!(decoded.texts(header.masked_paths), paths(&plan.masks.masked));
+    if let Some(Source::Slot(slot)) = &plan.masks.null {
+        assert_eq!(header.null_slot, u32::from(slot.0));
+    }
+    assert_eq!(decoded.text(header.hostname), plan.hostname.clone().unwrap_or_default());
+    assert_eq!(decoded.text(header.domainname), plan.domainname.clone().unwrap_or_default());
+    assert_eq!(decoded.text(header.time_offsets), plan.time_offsets.clone().unwrap_or_default());
+    let sysctls = decoded.list(header.sysctls);
+    assert_eq!(sysctls.len(), plan.sysctls.len());
+    for (record, sysctl) in sysctls.into_iter().zip(&plan.sysctls) {
+        assert_eq!(
+            (decoded.text(record.path), decoded.text(record.value)),
+            (sysctl.path.clone(), sysctl.value.clone())
+        );
+    }
+    let size = plan.terminal.as_ref().map(|terminal| (terminal.rows.into(), terminal.columns.into()));
+    assert_eq!((header.rows, header.columns), size.unwrap_or_default());
+}
+
+fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
+    assert_eq!(decoded.text(mount.target), step.target.0);
+    assert_eq!(
+        (mount.attr_set, mount.attr_clear, mount.attr_relax, mount.all_set, mount.all_clear),
+        (step.set, step.clear, step.relax, step.all_set, step.all_clear)
+    );
+    assert_eq!(decoded.list(mount.propagation), step.propagation.iter().map(|p| p.0 as u32).collect::<Vec<_>>());
+    let has = |bit: u32| mount.flags & bit != 0;
+    assert_eq!(
+        (has(mount_flag::ORDINARY_DIRECTORY), has(mount_flag::READONLY_LATE), has(mount_flag::KEEP_MODE)),
+        (step.ordinary_directory, step.readonly_late, step.keep_mode)
+    );
+    let kind = match &step.kind {
+        MountKind::Filesystem { fstype, source, options, or_bind } => {
+            assert_eq!(&decoded.text(mount.fstype), fstype);
+            let list: Vec<_> =
+                decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();
+            assert_eq!(&list, options);
+            assert_eq!(has(mount_flag::BIND_ON_EPERM), or_bind.is_some());
+            match or_bind {
+                None => assert_eq!(&decoded.text(mount.source), source),
+                Some(from) => decoded.source(mount.slot, mount.source, Some(from)),
+            }
+            mount_kind::FILESYSTEM
+        }
+        MountKind::Bind { source, recursive } => {
+            decoded.source(mount.slot, mount.fstype, Some(source));
+            assert_eq!(has(mount_flag::RECURSIVE), *recursive);
+            mount_kind::BIND
+        }
+        MountKind::Remount { .. } => mount_kind::REMOUNT,
+        MountKind::Link(target) => {
+            assert_eq!(&decoded.text(mount.source), target);
+            mount_kind::LINK
+        }
+    };
+    assert_eq!(mount.kind, kind);
+}
+
+fn program(plan: &Plan, decoded: &Decoded<'_>) {
+    let (header, program) = (decoded.0.header, &plan.program);
+    assert_eq!((header.umask, decoded.text(header.cwd)), (program.umask, program.cwd.clone()));
+    assert_eq!(decoded.texts(header.args), program.args);
+    let mut env = decoded.texts(header.env);
+    if program.home {
+        assert!(env.pop().is_some_and(|last| last.starts_with("HOME=")));
+    }
+    assert_eq!(env, program.env);
+    assert_eq!(decoded.texts(header.candidates), program.candidates);
+}
+
+fn privileges(plan: &Plan, decoded: &Decoded<'_>) {
+    let header = decoded.0.header;
+    assert_eq!(
+        (header.uid, header.gid, decoded.list(header.groups)),
+        (plan.user.uid, plan.user.gid, plan.user.groups.clone())
+    );
+    let sets = plan.capabilities.clone().unwrap_or_default();
+    assert_eq!(
+        [header.bounding, header.effective, header.permitted, header.inheritable, header.ambient],
+        [sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient]
+    );
+    let limits: Vec<_> = decoded.list(header.rlimits).iter().map(|l| (l.resource, l.soft, l.hard)).collect();
+    assert_eq!(limits, plan.rlimits.iter().map(|l| (l.resource, l.soft, l.hard)).collect::<Vec<_>>());
+    let wanted = plan.seccomp.as_ref().map(|filter| (filter.bytes(), filter.flags)).unwrap_or_default();
+    let found = decoded.0.raw(header.seccomp, 8).expect("a filter");
+    assert_eq!((found, header.seccomp_flags), (wanted.0.as_slice(), wanted.1));
+    // The kernel reads the instructions where they stand.
+    assert!(header.seccomp.at.is_multiple_of(8));
+}

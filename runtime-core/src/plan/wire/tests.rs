@@ -1,0 +1,303 @@
+//! Random plans survive; random bytes harm nobody. Every run has a new seed, which a failure shows.
+
+use super::check::{compare, reads, survives_with};
+use super::*;
+use crate::plan::{
+    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, Namespaces,
+    Origins, Program, Propagation, RootPlan, Slot, Sysctl, Terminal, UserIds,
+};
+
+/// xorshift64*: enough to vary tests.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next() >> 63 == 1
+    }
+
+    /// Small, or anything at all.
+    fn number(&mut self) -> u64 {
+        if self.coin() { self.below(16) } else { self.next() }
+    }
+
+    fn small(&mut self) -> u32 {
+        self.number() as u32
+    }
+
+    fn text(&mut self) -> String {
+        const LETTERS: [char; 12] = ['a', 'Z', '/', '.', ' ', '=', '\n', '"', 'é', '€', '🦀', '\u{1}'];
+        let length = if self.below(50) == 0 { self.below(5000) } else { self.below(12) };
+        (0..length).map(|_| LETTERS[self.below(12) as usize]).collect()
+    }
+
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let length = if self.below(50) == 0 { self.below(300) } else { self.below(4) };
+        (0..length).map(|_| item(self)).collect()
+    }
+
+    fn maybe<T>(&mut self, item: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.coin().then(|| item(self))
+    }
+
+    fn slot(&mut self) -> Slot {
+        Slot(self.number() as u16)
+    }
+
+    fn source(&mut self) -> Source {
+        if self.coin() { Source::Slot(self.slot()) } else { Source::Path(self.text()) }
+    }
+
+    fn kind(&mut self) -> Kind {
+        Kind::ALL[self.below(8) as usize].0
+    }
+
+    fn propagation(&mut self) -> Propagation {
+        Propagation(1 << (17 + self.below(4)) | if self.coin() { 1 << 14 } else { 0 })
+    }
+
+    fn mount(&mut self) -> MountStep {
+        let kind = match self.below(4) {
+            0 => MountKind::Filesystem {
+                fstype: self.text(),
+                source: self.text(),
+                options: self.list(|r| (r.text(), r.text())),
+                or_bind: self.maybe(Self::source),
+            },
+            1 => MountKind::Bind { source: self.source(), recursive: self.coin() },
+            2 => MountKind::Remount { options: self.list(|r| (r.text(), r.text())) },
+            _ => MountKind::Link(self.text()),
+        };
+        MountStep {
+            kind,
+            target: InRoot(self.text()),
+            set: self.number(),
+            clear: self.number(),
+            relax: self.number(),
+            all_set: self.number(),
+            all_clear: self.number(),
+            propagation: self.list(Self::propagation),
+            ordinary_directory: self.coin(),
+            readonly_late: self.coin(),
+            keep_mode: self.coin(),
+            procfs_root: self.coin(),
+            copy_up: self.coin(),
+            label: None,
+        }
+    }
+
+    fn device(&mut self) -> DeviceNode {
+        DeviceNode {
+            path: InRoot(self.text()),
+            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.source()) },
+            mode: self.small(),
+            major: self.small(),
+            minor: self.small(),
+            uid: self.small(),
+            gid: self.small(),
+        }
+    }
+
+    fn filter(&mut self) -> crate::seccomp::Filter {
+        let names = &["read", "write", "execve", "clone3"][..1 + self.below(4) as usize];
+        let profile = serde_json::json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }],
+        });
+        let profile = serde_json::from_value(profile).expect("a profile");
+        crate::seccomp::compile(&profile, crate::seccomp::Arch::native()).expect("a filter")
+    }
+
+    fn plan(&mut self) -> Plan {
+        Plan {
+            slots: Vec::new(),
+            cgroup: None,
+            namespaces: Namespaces {
+                clone: self.list(Self::kind),
+                join: self.list(|r| Join { kind: r.kind(), slot: r.slot() }),
+                unshare: self.list(Self::kind),
+                fork: self.coin(),
+                maps: self.maybe(|_| IdMaps::default()),
+                joined_maps: None,
+                loopback: self.coin(),
+            },
+            time_offsets: self.maybe(Self::text),
+            proc: None,
+            keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
+            root: RootPlan {
+                path: self.text(),
+                source: self.source(),
+                while_preparing: self.propagation(),
+                tree: self.list(Self::propagation),
+                binds: None,
+                hidden: Vec::new(),
+                propagation: self.maybe(Self::propagation),
+                readonly: self.coin(),
+                no_pivot: self.coin(),
+            },
+            mounts: self.list(Self::mount),
+            devices: self.list(Self::device),
+            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text() }),
+            terminal: self.maybe(|r| Terminal { rows: r.number() as u16, columns: r.number() as u16 }),
+            hostname: self.maybe(Self::text),
+            domainname: self.maybe(Self::text),
+            sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
+            labels: Labels::default(),
+            hooks: Hooks::default(),
+            masks: Masks {
+                readonly: self.list(|r| InRoot(r.text())),
+                masked: self.list(|r| InRoot(r.text())),
+                null: self.maybe(Self::source),
+            },
+            program: Program {
+                args: self.list(Self::text),
+                env: self.list(Self::text),
+                home: self.coin(),
+                cwd: self.text(),
+                umask: self.small(),
+                candidates: self.list(Self::text),
+                from_path: self.coin(),
+                preserve_fds: self.small(),
+            },
+            user: UserIds {
+                uid: self.small(),
+                gid: self.small(),
+                groups: self.list(Self::small),
+                keep_groups: self.coin(),
+            },
+            capabilities: self.maybe(|r| CapabilitySets {
+                bounding: r.number(),
+                effective: r.number(),
+                permitted: r.number(),
+                inheritable: r.number(),
+                ambient: r.number(),
+            }),
+            no_new_privileges: self.coin(),
+            personality: self.maybe(Self::small),
+            memory_policy: None,
+            scheduler: None,
+            io_priority: self.maybe(Self::small),
+            rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
+            oom_score_adj: None,
+            seccomp: self.maybe(Self::filter),
+            listener: None,
+            warnings: Vec::new(),
+            origins: Origins::default(),
+        }
+    }
+
+    fn extra(&mut self) -> Extra {
+        Extra {
+            stdio: [(); 3].map(|()| self.maybe(Self::small)),
+            preserved: self.list(Self::small),
+            tasks: self.list(Self::small),
+            cgroups: Vec::new(),
+            gate: self.maybe(Self::small),
+            status: self.maybe(Self::small),
+        }
+    }
+}
+
+fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_nanos() as u64;
+    (0..count).map(move |n| (now ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1)
+}
+
+fn with_seed(seed: u64, body: impl FnOnce(Random) + std::panic::UnwindSafe) {
+    std::panic::catch_unwind(|| body(Random(seed))).unwrap_or_else(|_| panic!("seed {seed:#x}"));
+}
+
+#[test]
+fn random_plans_survive() {
+    for seed in seeds(500) {
+        with_seed(seed, |mut random| survives_with(&random.plan(), &random.extra()));
+    }
+}
+
+#[test]
+fn random_bytes_are_read_or_refused() {
+    let mut good = 0;
+    for seed in seeds(300) {
+        with_seed(seed, |mut random| {
+            let bytes: Vec<u8> = (0..random.below(4000)).map(|_| random.next() as u8).collect();
+            reads(&bytes);
+            let magic = wire::MAGIC.to_le_bytes();
+            reads(&[magic.as_slice(), &bytes].concat());
+        });
+    }
+    // Nearly right is where the mistakes are: a real plan with a few bytes or its end changed.
+    for seed in seeds(300) {
+        let mut random = Random(seed);
+        let bytes = encode(&random.plan(), &random.extra()).bytes;
+        for _ in 0..20 {
+            let mut broken = bytes.clone();
+            for _ in 0..=random.below(4) {
+                let at = random.below(broken.len() as u64) as usize;
+                broken[at] = if random.coin() { random.next() as u8 } else { 0xff };
+            }
+            broken.truncate(broken.len() - if random.coin() { random.below(64) as usize } else { 0 });
+            good += u32::from(reads(&broken));
+        }
+    }
+    assert!(good > 0, "changes that do not matter are among them");
+}
+
+/// The comparison can fail: one difference in each section is seen.
+#[test]
+fn a_difference_is_seen() {
+    let mut random = Random(7);
+    let (mut plan, extra) = (random.plan(), random.extra());
+    plan.mounts.push(random.mount());
+    let bytes = encode(&plan, &extra).bytes;
+    compare(&plan, &extra, &bytes);
+    let changes: [fn(&mut Plan); 6] = [
+        |plan| plan.user.uid ^= 1,
+        |plan| plan.namespaces.loopback ^= true,
+        |plan| plan.mounts[0].all_clear ^= 1 << 63,
+        |plan| plan.program.env.insert(0, "A=1".into()),
+        |plan| plan.masks.masked.push(InRoot("x".into())),
+        |plan| plan.root.source = Source::Path("elsewhere".into()),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut other = plan.clone();
+        change(&mut other);
+        let same = std::panic::catch_unwind(|| compare(&other, &extra, &bytes));
+        assert!(same.is_err(), "change {index}");
+    }
+    assert!(!reads(&bytes[..Header::SIZE - 1]));
+    assert!(!reads(&[]));
+}
+
+/// The plans of real configs: no NUL inside a text either, which the kernel would end there.
+#[test]
+fn golden_plans_survive() {
+    let files = |name: &str| {
+        let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+        let read =
+            |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("entry").path()).expect("file");
+        std::fs::read_dir(path).expect(name).map(read).collect::<Vec<_>>()
+    };
+    let mut plans = 0;
+    for facts in files("hosts") {
+        let facts = serde_json::from_slice(&facts).expect("facts");
+        for config in files("configs") {
+            let Ok(spec) = crate::spec::parse(&config) else { continue };
+            let request = crate::plan::Request { id: "demo".into(), bundle: "/b".into(), ..Default::default() };
+            if let Ok(plan) = crate::plan::plan(&spec, &facts, &request) {
+                super::check::survives(&plan);
+                plans += 1;
+            }
+        }
+    }
+    assert!(plans >= 36, "{plans}");
+}
