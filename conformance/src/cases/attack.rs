@@ -670,8 +670,7 @@ fn nothing_is_left_in_the_image(t: &Test) -> Outcome {
     t.sleeper(Bundle { path: bundle.path.clone(), config: bundle.config.clone() })?;
     let during = crate::canary::snapshot(&bundle.rootfs())?;
     t.delete()?;
-    for path in during.keys().filter(|path| !before.contains_key(*path)) {
-        return Err(format!("made in the image: {}", path.display()).into());
-    }
+    let made: Vec<_> = during.keys().filter(|path| !before.contains_key(*path)).collect();
+    check!(made.is_empty(), "made in the image: {made:?}");
     Ok(())
 }
