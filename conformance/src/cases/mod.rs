@@ -26,9 +26,11 @@ mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
+mod shell;
 mod stdio;
 mod sysctl;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -61,9 +63,11 @@ pub fn all() -> Vec<Case> {
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
+        shell::CASES,
         stdio::CASES,
         sysctl::CASES,
         terminal::CASES,
+        trace::CASES,
     ];
     nouns.concat()
 }
