@@ -198,14 +198,26 @@ fn ps(command: Command) -> Command {
         .about("List the processes of a container")
         .arg(value("format", "FORMAT", "table or json").short('f').default_value("table"))
         .arg(id())
-        .arg(positional("options", "Options of ps(1) [default: -ef]").required(false).action(ArgAction::Append).num_args(0..))
+        .arg(
+            positional("options", "Options of ps(1) [default: -ef]")
+                .required(false)
+                .action(ArgAction::Append)
+                .num_args(0..),
+        )
 }
 
 fn update(command: Command) -> Command {
     let bytes = "BYTES";
     command
         .about("Change the limits of a container")
-        .arg(value("resources", "FILE", "resources object to apply, - for standard input; limits given as flags are then ignored").short('r'))
+        .arg(
+            value(
+                "resources",
+                "FILE",
+                "resources object to apply, - for standard input; limits given as flags are then ignored",
+            )
+            .short('r'),
+        )
         .arg(value("blkio-weight", "N", "Weight of block I/O, 10 to 1000"))
         .arg(value("cpu-period", "US", "Length of a period of the CPU quota, in microseconds"))
         .arg(value("cpu-quota", "US", "CPU time in a period, in microseconds; -1: no limit"))

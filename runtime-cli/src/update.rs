@@ -54,7 +54,8 @@ fn from_flags(matches: &ArgMatches) -> Result<Resources, String> {
         };
     }
     let size = |name: &str| -> Result<Option<i64>, String> {
-        let parse = |word: String| bytes(&word).ok_or_else(|| format!("invalid value for {name}: invalid size: '{word}'"));
+        let parse =
+            |word: String| bytes(&word).ok_or_else(|| format!("invalid value for {name}: invalid size: '{word}'"));
         word(name).map(parse).transpose()
     };
     let memory = Memory {
@@ -81,7 +82,9 @@ fn from_flags(matches: &ArgMatches) -> Result<Resources, String> {
     Ok(Resources {
         memory: Some(memory).filter(|memory| *memory != Memory::default()),
         cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
-        block_io: weight.filter(|weight| *weight != 0).map(|weight| BlockIo { weight: Some(weight), ..BlockIo::default() }),
+        block_io: weight
+            .filter(|weight| *weight != 0)
+            .map(|weight| BlockIo { weight: Some(weight), ..BlockIo::default() }),
         pids: pids.map(|limit| Pids { limit: Some(limit) }),
         ..Resources::default()
     })

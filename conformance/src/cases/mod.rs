@@ -6,12 +6,14 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod exec;
 mod hook;
 mod ids;
 mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod live;
 mod mount;
 mod namespace;
 mod paths;
@@ -38,10 +40,12 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        exec::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
+        live::CASES,
         mount::CASES,
         namespace::CASES,
         paths::CASES,

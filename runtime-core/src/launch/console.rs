@@ -59,8 +59,7 @@ impl<'a> PidReceiver<'a> {
     }
 
     pub(super) fn take(&self, pidfd: BorrowedFd<'_>, name: &str) -> Result<()> {
-        send(&self.0, name, pidfd)
-            .map_err(|e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e))
+        send(&self.0, name, pidfd).map_err(|e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e))
     }
 }
 

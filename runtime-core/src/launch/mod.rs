@@ -92,7 +92,8 @@ impl<'a> Launch<'a> {
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let (channel, theirs) = Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
+        let (channel, theirs) =
+            Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
         let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
