@@ -10,6 +10,7 @@ pub mod host;
 pub mod id;
 mod launch;
 pub mod plan;
+pub mod rdt;
 mod runtime;
 pub mod seccomp;
 pub mod spec;

@@ -15,10 +15,14 @@ mod lifecycle;
 mod limits;
 mod live;
 mod mount;
+mod mounting;
 mod namespace;
+mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -47,9 +51,13 @@ pub fn all() -> Vec<Case> {
         limits::CASES,
         live::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
+        net_device::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,

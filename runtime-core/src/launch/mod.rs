@@ -5,6 +5,9 @@ mod channel;
 mod console;
 pub(crate) mod hook;
 mod idmap;
+mod idmount;
+mod listener;
+mod netdev;
 mod report;
 mod seal;
 mod shared;
@@ -13,6 +16,7 @@ mod spawn;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use console::{Master, PidReceiver};
+pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, clone, word};
 
@@ -47,7 +51,10 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    /// Network devices that moved in; they move back with this value unless it is committed.
+    net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
+    announced: Option<Announced<'a>>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -104,7 +111,18 @@ impl<'a> Launch<'a> {
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
         let process = spawn(launcher, &start)?;
         drop(table);
-        let mut launch = Self { plan, channel, block, process, start_time: 0, console, scene: None, released: false };
+        let mut launch = Self {
+            plan,
+            channel,
+            block,
+            process,
+            start_time: 0,
+            console,
+            net_devices: None,
+            scene: None,
+            announced: None,
+            released: false,
+        };
         launch.identify()?;
         launch.adjust_oom_score()?;
         Ok(launch)
@@ -137,6 +155,12 @@ impl<'a> Launch<'a> {
                 .at("/process/oomScoreAdj")
                 .with_hint("lowering it needs CAP_SYS_RESOURCE")
         })
+    }
+
+    /// What the agent behind `listenerPath` is told of the container. Without it, a filter that notifies is an
+    /// error.
+    pub(crate) fn announce(&mut self, announced: Announced<'a>) {
+        self.announced = Some(announced);
     }
 
     /// Serves the stage until it is ready.
@@ -176,6 +200,9 @@ impl<'a> Launch<'a> {
         let pidfd =
             self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
         self.released = true;
+        if let Some(moved) = self.net_devices.take() {
+            moved.keep();
+        }
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
@@ -201,7 +228,12 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::NET_DEVICES, _) => {
+                self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
+                self.go(None)
+            }
             (message::PROC, _) => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
@@ -232,6 +264,14 @@ impl<'a> Launch<'a> {
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
         self.identify()?;
         self.adjust_oom_score()?;
+        self.go(None)
+    }
+
+    fn send_listener(&self, number: u64) -> Result<()> {
+        let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
+            return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
+        };
+        announced.hand_over(listener, &self.process, number)?;
         self.go(None)
     }
 

@@ -1,4 +1,4 @@
-//! Session keyring, OOM adjustment, system call filter: what is one call each.
+//! Session keyring and OOM adjustment: what is one call each.
 
 use runtime_stage::fail::Step;
 use serde::Serialize;
@@ -37,24 +37,4 @@ pub(super) fn oom_score_adj(cx: &mut Context<'_>) -> Option<i32> {
         cx.problem("/process/oomScoreAdj", format!("{value} is outside -1000 to 1000"));
     }
     Some(value)
-}
-
-pub(super) fn seccomp(cx: &mut Context<'_>) -> Option<crate::seccomp::Filter> {
-    let profile = cx.spec.linux.as_ref()?.seccomp.as_ref()?;
-    match crate::seccomp::compile(profile, crate::seccomp::Arch::native()) {
-        Ok(filter) => {
-            if filter.notify {
-                cx.problem(
-                    "/linux/seccomp/listenerPath",
-                    "SCMP_ACT_NOTIFY is not supported by this version of runtime",
-                );
-            }
-            cx.origins.note(Step::Seccomp, 0, "/linux/seccomp", "load the system call filter");
-            Some(filter)
-        }
-        Err(problems) => {
-            cx.problems.extend(problems);
-            None
-        }
-    }
 }

@@ -47,6 +47,18 @@ pub(crate) fn pid(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
+/// A copy of the process's descriptor `number`, close-on-exec (pidfd_getfd(2)). EPERM: we may not trace it.
+pub(crate) fn get_fd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: three integers, no memory of ours; the borrow keeps the descriptor open.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nothing else in the process knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Waits until the process has ended, whoever its parent is. False: it had not by `deadline`.
 pub(crate) fn wait_end(pidfd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     loop {

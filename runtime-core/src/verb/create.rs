@@ -16,8 +16,9 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Descriptors, Launch, Master, PidReceiver};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
+use crate::rdt::Groups;
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -84,6 +85,7 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
         cgroup.kill_all()?;
         cgroup.remove(PATIENCE)?;
     }
+    crate::rdt::remove(&record.rdt)?;
     dir.remove()
 }
 
@@ -114,6 +116,14 @@ fn make(
     if let Some(planned) = &plan.cgroup {
         *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
+    let groups = match &plan.rdt {
+        Some(planned) => {
+            let groups = Groups::prepare(planned, &mut record.rdt);
+            dir.write(record)?;
+            Some(groups?)
+        }
+        None => None,
+    };
     let stdio = match request.stdio {
         Stdio::Inherit => None,
         Stdio::Fds(fds) => Some(fds),
@@ -123,6 +133,10 @@ fn make(
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    if plan.listener.is_some() {
+        let annotations = record.annotations.clone();
+        launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
+    }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
     if !plan.namespaces.fork {
@@ -135,6 +149,9 @@ fn make(
     }
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "standard")?;
+    }
+    if let Some(groups) = &groups {
+        groups.join(launch.identity().0)?;
     }
     if record.inline_gate {
         launch.open_gate()?;
@@ -243,6 +260,9 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    if request.no_pivot {
+        facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
+    }
     facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),
@@ -285,6 +305,7 @@ fn record(
         init_process_start: 0,
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
+        rdt: crate::rdt::Made::default(),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
         rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,

@@ -242,9 +242,13 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
     sys::close_range(from, u32::MAX)
 }
 
-/// Signals the caller ignored must not stay ignored.
+/// Signals the caller ignored must not stay ignored. The parent tells which, long before we are here; should it
+/// not have come to that, they are all reset.
 pub fn reset_signals(io: &Io) {
-    let ignored = io.block.get(word::IGNORED_SIGNALS) & 0x7fff_ffff;
+    let ignored = match io.block.get(word::IGNORED_SIGNALS) {
+        0 => 0x7fff_ffff,
+        told => told & 0x7fff_ffff,
+    };
     for signal in (1..32).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         let _ = sys::default_signal(signal);
     }

@@ -63,6 +63,9 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     priority::all(plan, io)?;
     rlimit::all(plan, io)?;
     caps::no_new_privileges(plan, io)?;
+    // No filter has to allow these two for our sake.
+    outlive_parent()?;
+    process::reset_signals(io);
     seccomp::early(plan, io)?;
     caps::drop_bounding(plan, io)?;
     ids::become_user(plan, io)?;
@@ -70,12 +73,10 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     caps::set(plan, io)?;
     let program = process::look_up(plan, io)?;
     process::close_fds(plan, io)?;
-    outlive()?;
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;
     hook::start_container(plan, io, &home)?;
-    process::reset_signals(io);
     Ok(process::exec(plan, io, program, &home))
 }
 
@@ -95,8 +96,9 @@ fn begin(plan: &Plan<'_>) -> Result<()> {
     sys::unblock_signals()
 }
 
-/// The program shall not die with the runtime. Until the gate the closed socket still ends us.
-fn outlive() -> Result<()> {
+/// Takes back what [`begin`] did, before a filter may forbid it. From now on the closed socket tells: without a
+/// parent nobody hears that we are ready.
+fn outlive_parent() -> Result<()> {
     sys::prctl(PR_SET_PDEATHSIG, 0, 0).map(drop)
 }
 
