@@ -31,6 +31,7 @@ use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
+pub(crate) use bind::missing;
 pub(crate) use report::Report;
 
 /// What a launch takes from the caller.

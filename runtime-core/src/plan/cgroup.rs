@@ -28,6 +28,9 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
     let path = linux.and_then(|linux| linux.cgroups_path.as_deref()).filter(|path| !path.is_empty());
     let rootless = cx.request.rootless.unwrap_or_else(|| cx.facts.rootless());
     let forgiving = rootless && path.is_none();
+    if cx.request.no_cgroup {
+        return without(cx, resources, false, true);
+    }
     if cx.facts.cgroup.hierarchies.is_empty() {
         return without(cx, resources, path.is_some(), rootless);
     }

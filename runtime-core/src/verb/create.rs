@@ -75,6 +75,16 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
 }
 
+/// The plan alone, and what it names that is not there.
+pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan, Vec<spec::Problem>)> {
+    crate::id::check(request.id)?;
+    let bundle = absolute(request.bundle)?;
+    let (spec, _) = config(&bundle, request.config)?;
+    let plan = planned(runtime, &spec, request, &bundle)?;
+    let missing = crate::launch::missing(&plan);
+    Ok((plan, missing))
+}
+
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
 fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
     // Only one that was made is ours, see [`Record::own_cgroup`].
@@ -278,6 +288,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
         exec: None,
+        no_cgroup: runtime.options.no_cgroups,
         rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
