@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod exec;
 mod features;
 mod hook;
 mod ids;
@@ -13,6 +14,7 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod live;
 mod mount;
 mod mounting;
 mod namespace;
@@ -46,11 +48,13 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        exec::CASES,
         features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
+        live::CASES,
         mount::CASES,
         mounting::CASES,
         namespace::CASES,

@@ -197,6 +197,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container gets no cgroup of its own: it stays in the caller's.
+    pub no_cgroup: bool,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
     /// Report what the seccomp profile denies.

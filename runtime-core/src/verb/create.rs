@@ -74,6 +74,16 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
 }
 
+/// The plan alone, and what it names that is not there.
+pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan, Vec<spec::Problem>)> {
+    crate::id::check(request.id)?;
+    let bundle = absolute(request.bundle)?;
+    let (spec, _) = config(&bundle, request.config)?;
+    let (plan, _) = planned(runtime, &spec, request, &bundle)?;
+    let missing = crate::launch::missing(&plan);
+    Ok((plan, missing))
+}
+
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
 fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>, manager: Option<Manager>) -> Result<()> {
     // Only one that was made is ours, see [`Record::own_cgroup`].
@@ -313,6 +323,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         listen_fds: request.listen_fds,
         exec: None,
         seccomp_report: request.seccomp_report.is_some(),
+        no_cgroup: runtime.options.no_cgroups,
         rootless: runtime.options.rootless,
     };
     let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;
