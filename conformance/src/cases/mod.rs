@@ -12,9 +12,11 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod mask;
 mod mount;
 mod mounting;
 mod namespace;
+mod node;
 mod paths;
 mod privilege;
 mod process;
@@ -44,9 +46,11 @@ pub fn all() -> Vec<Case> {
         ids::CASES,
         label::CASES,
         limits::CASES,
+        mask::CASES,
         mount::CASES,
         mounting::CASES,
         namespace::CASES,
+        node::CASES,
         paths::CASES,
         privilege::CASES,
         root::CASES,

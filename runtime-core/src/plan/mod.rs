@@ -263,6 +263,8 @@ pub(crate) struct Context<'a> {
     pub warnings: Vec<String>,
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
+    /// SELinux context of everything mounted.
+    pub mount_label: Option<String>,
 }
 
 impl Context<'_> {
@@ -308,10 +310,12 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         warnings: Vec::new(),
         slots: Vec::new(),
         origins: Origins::default(),
+        mount_label: None,
     };
     let cx = &mut context;
     unsupported::check(cx);
     let namespaces = namespace::plan(cx);
+    cx.mount_label = label::of_mounts(cx);
     let root = root::plan(cx);
     let mounts = mount::plan(cx, &namespaces, &root);
     let (devices, links) = device::plan(cx, &namespaces, &mounts);

@@ -75,7 +75,7 @@ impl Random {
                 or_bind: self.maybe(Self::source),
             },
             1 => MountKind::Bind { source: self.source(), recursive: self.coin() },
-            2 => MountKind::Remount,
+            2 => MountKind::Remount { options: self.list(|r| (r.text(), r.text())) },
             _ => MountKind::Link(self.text()),
         };
         MountStep {
@@ -90,6 +90,9 @@ impl Random {
             ordinary_directory: self.coin(),
             readonly_late: self.coin(),
             keep_mode: self.coin(),
+            procfs_root: self.coin(),
+            copy_up: self.coin(),
+            label: self.maybe(Self::text),
         }
     }
 
@@ -135,13 +138,16 @@ impl Random {
                 path: self.text(),
                 source: self.source(),
                 while_preparing: self.propagation(),
+                tree: self.list(Self::propagation),
+                binds: self.maybe(Self::propagation),
+                hidden: self.list(Self::text),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
             },
             mounts: self.list(Self::mount),
             devices: self.list(Self::device),
-            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text() }),
+            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text(), replace: r.coin() }),
             terminal: self.maybe(|r| Terminal { rows: r.number() as u16, columns: r.number() as u16 }),
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
@@ -152,6 +158,7 @@ impl Random {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
                 null: self.maybe(Self::source),
+                label: self.maybe(Self::text),
             },
             program: Program {
                 args: self.list(Self::text),
