@@ -16,10 +16,12 @@ mod mask;
 mod mount;
 mod mounting;
 mod namespace;
+mod net_device;
 mod node;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
 mod root;
 mod rootless;
 mod scheduling;
@@ -50,9 +52,11 @@ pub fn all() -> Vec<Case> {
         mount::CASES,
         mounting::CASES,
         namespace::CASES,
+        net_device::CASES,
         node::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,

@@ -21,17 +21,19 @@ mod mask;
 mod memory;
 mod mount;
 mod namespace;
+mod netdev;
 pub(crate) mod option;
 mod origin;
 mod personality;
 mod process;
+mod rdt;
 mod rlimit;
 mod root;
 mod scheduling;
+mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
-mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
@@ -49,12 +51,15 @@ pub use mask::Masks;
 pub use memory::MemoryPolicy;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use netdev::NetDevice;
 pub use option::Propagation;
 pub use origin::Origins;
 pub use process::Program;
+pub use rdt::Rdt;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
+pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
@@ -121,6 +126,8 @@ pub enum SlotSource {
         /// The caller's directory.
         own: HostPath,
     },
+    /// The container's first process, whose namespaces are joined; the caller of exec holds it.
+    Init,
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
     /// A namespace file.
@@ -185,16 +192,32 @@ pub struct Request {
     pub listen_fds: u32,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// The container an exec goes into; `None`: one is made.
+    pub exec: Option<Target>,
+}
+
+/// A container that is there, as far as the plan of an exec depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The namespaces it does not share with the caller.
+    pub namespaces: Vec<Kind>,
+    /// setgroups(2) is denied in its user namespace.
+    pub deny_setgroups: bool,
 }
 
 /// The plan of one launch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// A program for a container that is there: nothing of a root filesystem is built.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub exec: bool,
     /// What the parent opens before.
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
     pub cgroup: Option<CgroupPlan>,
+    /// Its class of service in resctrl.
+    pub rdt: Option<Rdt>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
     /// What goes into timens_offsets.
@@ -217,6 +240,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Network devices that move in.
+    pub net_devices: Vec<NetDevice>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
     /// Security labels.
@@ -247,6 +272,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// Who gets its listener, if it notifies.
+    pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
     pub warnings: Vec<String>,
     /// Where each step comes from, for errors.
@@ -275,7 +302,7 @@ impl Context<'_> {
 
     /// A slot for `source`; equal sources share one.
     pub fn slot(&mut self, source: SlotSource) -> Slot {
-        let shared = matches!(source, SlotSource::Namespace { .. });
+        let shared = matches!(source, SlotSource::Namespace { .. } | SlotSource::Init);
         let at = self.slots.iter().position(|known| shared && *known == source).unwrap_or_else(|| {
             self.slots.push(source);
             self.slots.len() - 1
@@ -313,21 +340,29 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         mount_label: None,
     };
     let cx = &mut context;
-    unsupported::check(cx);
-    let namespaces = namespace::plan(cx);
-    cx.mount_label = label::of_mounts(cx);
-    let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces, &root);
-    let (devices, links) = device::plan(cx, &namespaces, &mounts);
+    let exec = cx.request.exec.is_some();
+    let namespaces = match &request.exec {
+        None => namespace::plan(cx),
+        Some(target) => namespace::exec(cx, target),
+    };
+    if !exec {
+        cx.mount_label = label::of_mounts(cx);
+    }
+    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
+    let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
+    let net_devices = netdev::plan(cx, &namespaces);
     affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
+    let seccomp = seccomp::filter(cx);
     let plan = Plan {
-        cgroup: cgroup::plan(cx, &namespaces),
+        exec,
+        cgroup: if exec { None } else { cgroup::plan(cx, &namespaces) },
         keyring: session::keyring(cx, &namespaces),
         terminal: tty::plan(cx),
         hostname: uts::hostname(cx, &namespaces),
@@ -343,11 +378,14 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
-        seccomp: session::seccomp(cx),
+        rdt: rdt::plan(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
+        net_devices,
         sysctls,
         labels,
+        listener: seccomp::listener(cx, seccomp.as_ref()),
+        seccomp,
         namespaces,
         root,
         mounts,

@@ -185,8 +185,13 @@ const LEFT_OPEN: i32 = 96;
 /// more than [`LEFT_OPEN`] closes the rest at once, and no list of mounts can run into RLIMIT_NOFILE.
 pub fn close(fd: i32) {
     if fd >= LEFT_OPEN {
-        let _ = call!(arch::SYS_CLOSE, fd);
+        close_now(fd);
     }
+}
+
+/// close(2), where others must see at once that it is closed; there is nothing to do about an error.
+pub fn close_now(fd: i32) {
+    let _ = call!(arch::SYS_CLOSE, fd);
 }
 
 /// close_range(2), for real.
