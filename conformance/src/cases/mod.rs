@@ -15,10 +15,12 @@ mod label;
 mod lifecycle;
 mod limits;
 mod live;
+mod mask;
 mod mount;
 mod mounting;
 mod namespace;
 mod net_device;
+mod node;
 mod paths;
 mod privilege;
 mod process;
@@ -55,10 +57,12 @@ pub fn all() -> Vec<Case> {
         label::CASES,
         limits::CASES,
         live::CASES,
+        mask::CASES,
         mount::CASES,
         mounting::CASES,
         namespace::CASES,
         net_device::CASES,
+        node::CASES,
         paths::CASES,
         privilege::CASES,
         rdt::CASES,

@@ -86,11 +86,12 @@ impl HostFacts {
     /// Looks at the security modules the config names a label for.
     pub fn probe_labels(&mut self, spec: &Spec) {
         let named = |name: Option<&String>| name.is_some_and(|name| !name.is_empty());
-        let Some(process) = &spec.process else { return };
-        if named(process.apparmor_profile.as_ref()) {
+        let process = spec.process.as_ref();
+        if named(process.and_then(|process| process.apparmor_profile.as_ref())) {
             self.apparmor = label::apparmor();
         }
-        if named(process.selinux_label.as_ref()) {
+        let of_mounts = spec.linux.as_ref().and_then(|linux| linux.mount_label.as_ref());
+        if named(process.and_then(|process| process.selinux_label.as_ref())) || named(of_mounts) {
             self.selinux = label::selinux();
         }
     }

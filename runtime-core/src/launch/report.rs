@@ -152,6 +152,9 @@ fn option_hint(plan: &Plan, step: Step, report: &Report) -> Option<String> {
     if name == "context" {
         return Some("a mount label needs SELinux, and a filesystem that takes it".to_owned());
     }
+    if matches!(name.as_str(), "uid" | "gid") && report.errno as i32 == libc::EINVAL {
+        return Some("the id is not mapped in the user namespace".to_owned());
+    }
     option::nearest(name)
         .map(|near| format!("{name:?} is neither an option we know nor one of the filesystem; did you mean {near:?}?"))
 }

@@ -34,7 +34,6 @@ mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
-mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
@@ -67,14 +66,14 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
-pub(crate) use unsupported::NOT_SUPPORTED;
-#[cfg(test)]
-pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
 use crate::host::HostFacts;
 use crate::spec::{Problem, Spec};
+
+/// What the refusal of something that is not built says, wherever it is made.
+pub(crate) const NOT_SUPPORTED: &str = "not supported by this version of runtime";
 
 /// A path of the host, opened by the parent before anything of the container runs.
 pub type HostPath = String;
@@ -305,6 +304,8 @@ pub(crate) struct Context<'a> {
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
     pub reported: Option<crate::seccomp::Filter>,
+    /// SELinux context of everything mounted.
+    pub mount_label: Option<String>,
 }
 
 impl Context<'_> {
@@ -351,14 +352,17 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         slots: Vec::new(),
         origins: Origins::default(),
         reported: None,
+        mount_label: None,
     };
     let cx = &mut context;
-    unsupported::check(cx);
     let exec = cx.request.exec.is_some();
     let namespaces = match &request.exec {
         None => namespace::plan(cx),
         Some(target) => namespace::exec(cx, target),
     };
+    if !exec {
+        cx.mount_label = label::of_mounts(cx);
+    }
     let root = if exec { RootPlan::joined() } else { root::plan(cx) };
     let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
     let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };

@@ -19,11 +19,12 @@ pub fn reads(bytes: &[u8]) -> bool {
     let names = [header.keyring, header.root_path, header.hostname, header.domainname, header.mask_context, header.cwd];
     let written = [header.time_offsets, header.apparmor, header.selinux];
     names.into_iter().chain(written).all(|text| plan.text(text).is_ok())
-        && [header.readonly_paths, header.masked_paths, header.args, header.env, header.candidates]
+        && [header.hidden, header.readonly_paths, header.masked_paths, header.args, header.env, header.candidates]
             .into_iter()
             .all(|list| each(&plan, list, |text| plan.text(text).is_ok()))
         && [header.preserved, header.tasks].into_iter().all(|list| each(&plan, list, |_| true))
         && each(&plan, header.joins, |_| true)
+        && each(&plan, header.tree_propagation, |_| true)
         && each(&plan, header.rlimits, |_| true)
         && each(&plan, header.scheduler, |_| true)
         && each(&plan, header.sysctls, |sysctl| plan.text(sysctl.path).is_ok() && plan.text(sysctl.value).is_ok())
@@ -51,7 +52,7 @@ fn reads_hook(plan: &wire::Plan<'_>, hook: &wire::Hook) -> bool {
 }
 
 fn reads_mount(plan: &wire::Plan<'_>, mount: &wire::Mount) -> bool {
-    [mount.target, mount.fstype, mount.source].into_iter().all(|text| plan.text(text).is_ok())
+    [mount.target, mount.fstype, mount.source, mount.label, mount.data].into_iter().all(|text| plan.text(text).is_ok())
         && each(plan, mount.propagation, |_| true)
         && each(plan, mount.options, |option| plan.text(option.key).is_ok() && plan.text(option.value).is_ok())
 }
@@ -176,6 +177,9 @@ fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
     decoded.source(header.root_slot, header.root_path, Some(&plan.root.source));
     let propagations = [Some(plan.root.while_preparing), plan.root.propagation].map(|p| p.map_or(0, |p| p.0 as u32));
     assert_eq!([header.root_propagation, header.final_propagation], propagations);
+    let tree: Vec<_> = plan.root.tree.iter().map(|p| p.0 as u32).collect();
+    assert_eq!(decoded.list(header.tree_propagation), tree);
+    assert_eq!(decoded.texts(header.hidden), plan.root.hidden);
     let mounts = decoded.list(header.mounts);
     assert_eq!(mounts.len(), plan.mounts.len());
     mounts.iter().zip(&plan.mounts).for_each(|(mount, step)| self::mount(decoded, mount, step));
@@ -192,9 +196,15 @@ fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
             DeviceSource::Bind(source) => decoded.source(device.slot, device.host, Some(source)),
         }
     }
-    let links: Vec<_> =
-        decoded.list(header.links).iter().map(|link| (decoded.text(link.path), decoded.text(link.target))).collect();
-    assert_eq!(links, plan.links.iter().map(|link| (link.path.0.clone(), link.target.clone())).collect::<Vec<_>>());
+    let links: Vec<_> = decoded
+        .list(header.links)
+        .iter()
+        .map(|link| (decoded.text(link.path), decoded.text(link.target), link.replace != 0))
+        .collect();
+    let wanted: Vec<_> =
+        plan.links.iter().map(|link| (link.path.0.clone(), link.target.clone(), link.replace)).collect();
+    assert_eq!(links, wanted);
+    assert_eq!(decoded.text(header.mask_context), plan.masks.label.clone().unwrap_or_default());
     let paths = |list: &[crate::plan::InRoot]| list.iter().map(|path| path.0.clone()).collect::<Vec<_>>();
     assert_eq!(decoded.texts(header.readonly_paths), paths(&plan.masks.readonly));
     assert_eq!(decoded.texts(header.masked_paths), paths(&plan.masks.masked));
@@ -227,12 +237,21 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         (has(mount_flag::ORDINARY_DIRECTORY), has(mount_flag::READONLY_LATE), has(mount_flag::KEEP_MODE)),
         (step.ordinary_directory, step.readonly_late, step.keep_mode)
     );
+    assert_eq!(
+        (has(mount_flag::COPY_UP), has(mount_flag::PROCFS_ROOT), decoded.text(mount.label)),
+        (step.copy_up, step.procfs_root, step.label.clone().unwrap_or_default())
+    );
+    let options = |list: &[(String, String)]| {
+        let found: Vec<_> =
+            decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();
+        assert_eq!(found, list);
+    };
     let kind = match &step.kind {
-        MountKind::Filesystem { fstype, source, options, or_bind } => {
+        MountKind::Filesystem { fstype, source, options: list, or_bind } => {
             assert_eq!(&decoded.text(mount.fstype), fstype);
-            let list: Vec<_> =
-                decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();
-            assert_eq!(&list, options);
+            options(list);
+            let long = list.iter().any(|(key, value)| key.len().max(value.len()) > 255);
+            assert_eq!((has(mount_flag::BY_MOUNT), mount.data.len > 0), (long, long));
             assert_eq!(has(mount_flag::BIND_ON_EPERM), or_bind.is_some());
             match or_bind {
                 None => assert_eq!(&decoded.text(mount.source), source),
@@ -245,7 +264,10 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
             assert_eq!(has(mount_flag::RECURSIVE), *recursive);
             mount_kind::BIND
         }
-        MountKind::Remount { .. } => mount_kind::REMOUNT,
+        MountKind::Remount { options: list } => {
+            options(list);
+            mount_kind::REMOUNT
+        }
         MountKind::Link(target) => {
             assert_eq!(&decoded.text(mount.source), target);
             mount_kind::LINK

@@ -122,7 +122,7 @@ impl Random {
             keep_mode: self.coin(),
             procfs_root: self.coin(),
             copy_up: self.coin(),
-            label: None,
+            label: self.maybe(Self::text),
         }
     }
 
@@ -171,15 +171,15 @@ impl Random {
                 source: self.host(),
                 while_preparing: self.propagation(),
                 tree: self.list(Self::propagation),
-                binds: None,
-                hidden: Vec::new(),
+                binds: self.maybe(Self::propagation),
+                hidden: self.list(Self::text),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
             },
             mounts: self.list(Self::mount),
             devices: self.list(Self::device),
-            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text() }),
+            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text(), replace: r.coin() }),
             terminal: self.maybe(|r| Terminal { rows: r.number() as u16, columns: r.number() as u16 }),
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
@@ -190,6 +190,7 @@ impl Random {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
                 null: self.maybe(Self::host),
+                label: self.maybe(Self::text),
             },
             hooks: Hooks {
                 host: self.list(|r| (HookKind::ALL[r.below(2) as usize], 0, r.hook())),
