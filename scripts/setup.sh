@@ -15,6 +15,9 @@ for pair in "${needed[@]}"; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+# For tests only: an oracle for our own filters, and 32-bit programs to run under them.
+[ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
+[ "$(uname -m)" != x86_64 ] || [ -e /usr/lib32/libc.a ] || missing+=(gcc-multilib)
 
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root=()

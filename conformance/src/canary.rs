@@ -27,6 +27,11 @@ impl Canary {
         Ok(Self { path: path.into(), before: snapshot(path)? })
     }
 
+    /// The tree as it is now.
+    pub fn again(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.into(), before: snapshot(path)? })
+    }
+
     /// What changed, as sentences; empty when nothing did.
     pub fn changes(&self) -> io::Result<Vec<String>> {
         let after = snapshot(&self.path)?;

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod harness;
 pub mod isolate;
 pub mod leak;
+pub mod pty;
 pub mod report;
 pub mod runtime;
 pub mod test;

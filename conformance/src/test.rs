@@ -107,18 +107,21 @@ impl Test {
     }
 
     pub fn bundle(&self) -> Outcome<Bundle> {
-        let mut bundle = Bundle::new(&self.folder.join("bundle"), &self.id)?;
+        Ok(self.fitting(Bundle::new(&self.folder.join("bundle"), &self.id)?))
+    }
+
+    fn fitting(&self, mut bundle: Bundle) -> Bundle {
         if self.runtime.v2_view {
             // crun raises RLIMIT_MEMLOCK for its eBPF program, which root may not do on every test machine.
             bundle.remove("/linux/resources");
         }
-        Ok(bundle)
+        bundle
     }
 
     /// Another bundle, for a second container of the same case.
     pub fn bundle_named(&self, name: &str) -> Outcome<Bundle> {
-        Ok(Bundle::new(&self.folder.join(name), &format!("{}{name}", self.id))?
-            .with("/linux/cgroupsPath", format!("/{}{name}", self.id).into()))
+        let bundle = Bundle::new(&self.folder.join(name), &format!("{}{name}", self.id))?;
+        Ok(self.fitting(bundle.with("/linux/cgroupsPath", format!("/{}{name}", self.id).into())))
     }
 
     /// The runtime with `--root`, marked as this test's, in front of which `before` is put (strace and the like).

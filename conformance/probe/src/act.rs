@@ -12,9 +12,13 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
         ("trap", [signal]) => trap(signal.parse().unwrap_or(libc::SIGTERM)),
         ("spawn-sleeper", rest) => spawn_sleeper(rest.first().copied()),
         ("open-write", [path]) => status(std::fs::OpenOptions::new().write(true).open(path).map(drop)),
+        ("write-exes", [seconds, path]) => write_exes(seconds.parse().unwrap_or(1), path),
+        ("fake-input", []) => crate::sys::fake_input(),
+        ("copy", []) => copy(),
+        ("write-fds", [path]) => status(std::fs::write(path, crate::report::descriptors().to_string())),
         ("echo", words) => {
-            println!("{}", words.join(" "));
-            0
+            let mut out = std::io::stdout();
+            status(out.write_all(format!("{}\n", words.join(" ")).as_bytes()).and_then(|()| out.flush()))
         }
         _ => {
             eprintln!("probe: unknown: {verb} {args:?}");
@@ -28,6 +32,55 @@ fn status(result: std::io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(e) => e.raw_os_error().unwrap_or(97),
+    }
+}
+
+/// Tries for a while to open every process's program for writing, directly and through a descriptor kept from reading.
+/// Writes how often it tried, and what it could open.
+fn write_exes(seconds: u64, path: &str) -> i32 {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let (mut tried, mut found) = (0_u64, std::collections::BTreeSet::new());
+    let mut kept: Vec<std::fs::File> = Vec::new();
+    let own = std::process::id().to_string();
+    while std::time::Instant::now() < end {
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == own || !name.bytes().all(|b| b.is_ascii_digit()) {
+                continue;
+            }
+            let exe = format!("/proc/{name}/exe");
+            let target = std::fs::read_link(&exe).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+            if target == "/probe" {
+                continue;
+            }
+            tried += 1;
+            if std::fs::OpenOptions::new().write(true).open(&exe).is_ok() {
+                found.insert(format!("opened {target}"));
+            }
+            if kept.len() < 100 {
+                kept.extend(std::fs::File::open(&exe));
+            }
+        }
+        for file in &kept {
+            let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+            let target = std::fs::read_link(&again).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+            if !target.ends_with("/probe") && std::fs::OpenOptions::new().write(true).open(&again).is_ok() {
+                found.insert(format!("opened later {target}"));
+            }
+        }
+    }
+    let lines: Vec<String> = found.into_iter().collect();
+    status(std::fs::write(path, format!("tried {tried}\n{}", lines.join("\n"))))
+}
+
+/// Standard input to standard output, and how much it was to standard error.
+fn copy() -> i32 {
+    match std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()) {
+        Ok(count) => {
+            eprintln!("copied {count}");
+            0
+        }
+        Err(e) => e.raw_os_error().unwrap_or(93),
     }
 }
 

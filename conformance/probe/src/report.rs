@@ -74,7 +74,7 @@ fn environment() -> Vec<String> {
 }
 
 /// Open descriptors and what they are, without the one used to look.
-fn descriptors() -> Value {
+pub fn descriptors() -> Value {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return Value::Null };
     let own = format!("/proc/{}/fd", std::process::id());
     let mut found = Map::new();

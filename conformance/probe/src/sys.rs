@@ -104,3 +104,11 @@ pub fn uts() -> Value {
         json!({ "hostname": text(&names.nodename), "domainname": text(&names.domainname), "machine": text(&names.machine) })
     }
 }
+
+/// TIOCSTI on standard input, also with bits above the 32 the kernel looks at; how many of them worked.
+pub fn fake_input() -> i32 {
+    let byte = b'x';
+    let tries: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCSTI | 0xdead_beef_0000_0000];
+    // SAFETY: TIOCSTI reads one byte through the pointer, which lives across the call.
+    tries.into_iter().filter(|request| unsafe { libc::ioctl(0, *request, &raw const byte) } == 0).count() as i32
+}

@@ -1,15 +1,32 @@
 //! The cases, one file per noun of the plan.
 
+mod attack;
 mod bad_input;
+mod cgroup;
 mod cli;
 mod clock;
+mod device;
+mod filesystem;
+mod hook;
+mod ids;
 mod isolation;
 mod label;
 mod lifecycle;
+mod limits;
+mod mount;
+mod namespace;
+mod net_device;
+mod paths;
+mod privilege;
 mod process;
+mod rdt;
+mod root;
 mod rootless;
 mod scheduling;
+mod sharing;
+mod stdio;
 mod sysctl;
+mod terminal;
 
 use crate::harness::Case;
 
@@ -21,11 +38,28 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         process::CASES,
         bad_input::CASES,
-        sysctl::CASES,
-        scheduling::CASES,
+        attack::CASES,
+        cgroup::CASES,
         clock::CASES,
+        device::CASES,
+        filesystem::CASES,
+        hook::CASES,
+        ids::CASES,
         label::CASES,
+        limits::CASES,
+        mount::CASES,
+        namespace::CASES,
+        net_device::CASES,
+        paths::CASES,
+        privilege::CASES,
+        rdt::CASES,
+        root::CASES,
         rootless::CASES,
+        scheduling::CASES,
+        sharing::CASES,
+        stdio::CASES,
+        sysctl::CASES,
+        terminal::CASES,
     ];
     nouns.concat()
 }

@@ -13,9 +13,7 @@ use crate::{Error, ErrorKind, Result};
 /// Writes everything, in order; what old and new values keep from each other is tried again until nothing moves.
 /// `dirs` has an entry for each directory of the placement.
 pub(super) fn apply(dirs: &[Option<Dir>], writes: &[Write]) -> Result<()> {
-    for write in writes {
-        check_usage(dirs, write)?;
-    }
+    check(dirs, writes)?;
     let mut last = None;
     let mut blocked: Vec<(&Write, Errno)> = Vec::new();
     for write in writes.iter().filter(|write| !matches!(write.rule, Rule::Above { .. })) {
@@ -33,6 +31,11 @@ pub(super) fn apply(dirs: &[Option<Dir>], writes: &[Write]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses what the config wants to be refused before anything is written.
+pub(super) fn check(dirs: &[Option<Dir>], writes: &[Write]) -> Result<()> {
+    writes.iter().try_for_each(|write| check_usage(dirs, write))
 }
 
 /// The file written last: consecutive values for one file (device rules) share a descriptor.

@@ -11,6 +11,8 @@
 
 mod apply;
 mod bpf;
+mod change;
+mod delegate;
 mod device;
 mod dir;
 mod enable;
@@ -19,6 +21,7 @@ mod file;
 mod freeze;
 mod kill;
 mod layout;
+mod merge;
 mod place;
 pub mod stats;
 #[cfg(test)]
@@ -32,9 +35,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
+pub use change::difference;
 pub use device::{Devices, devices};
 pub use entry::{Below, Entry};
 pub use layout::{Hierarchy, Layout, Mode};
+pub use merge::merge;
 pub use place::{Place, Placement, place};
 pub use stats::Stats;
 pub use v2::{cpu_weight, io_weight};
@@ -189,11 +194,6 @@ impl Cgroup {
     pub fn placement(&self, placement: &Placement) -> Option<Placement> {
         let dirs: Vec<Place> = self.dirs().map(|dir| dir.place.clone()).collect();
         (!dirs.is_empty()).then_some(Placement { mode: placement.mode, dirs })
-    }
-
-    /// Changes limits of a container, as `update` does.
-    pub fn update(&self, writes: &[Write]) -> Result<()> {
-        apply::apply(&self.dirs, writes)
     }
 
     /// The container's directory in one hierarchy, by index of the placement: the source of a bind mount.

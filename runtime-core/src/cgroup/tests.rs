@@ -138,14 +138,28 @@ fn limits_are_what_the_kernel_reads_back() {
             r#"{{"memory":{{"limit":{limit},"swap":{swap}}},"cpu":{{"quota":{quota},"period":{period},"burst":{burst}}}}}"#
         );
         let resources: Resources = serde_json::from_str(&json).expect("json");
-        cgroup.update(&writes(&own.placement, &resources).expect("writes")).expect("update");
+        cgroup.change(&writes(&own.placement, &resources).expect("writes")).expect("update");
         assert_eq!(own.text("memory.limit_in_bytes"), limit.to_string());
         assert_eq!(own.text("memory.memsw.limit_in_bytes"), swap.to_string());
         assert_eq!(own.text("cpu.cfs_quota_us"), quota.to_string());
         assert_eq!(own.text("cpu.cfs_period_us"), period.to_string());
     }
+    a_refused_change_is_taken_back(&own, &cgroup);
     cgroup.undo(&own.placement);
     assert_eq!(own.traces(), [""; 0]);
+}
+
+fn a_refused_change_is_taken_back(own: &Own, cgroup: &Cgroup) {
+    let files = ["pids.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "cpu.shares", "cpuset.cpus"];
+    let before = files.map(|file| own.text(file));
+    // The last of them does not exist.
+    let json =
+        r#"{"pids":{"limit":5},"memory":{"limit":419430400,"swap":838860800},"cpu":{"shares":99,"cpus":"0-999"}}"#;
+    let resources: Resources = serde_json::from_str(json).expect("json");
+    let error = cgroup.change(&writes(&own.placement, &resources).expect("writes")).expect_err("no such processor");
+    assert_eq!(error.pointer(), Some("/linux/resources/cpu/cpus"), "{error}");
+    assert_eq!(error.hint(), None, "{error}");
+    assert_eq!(files.map(|file| own.text(file)), before);
 }
 
 #[test]
@@ -416,6 +430,7 @@ fn inner_version_2() {
     assert_eq!(crate::host::cgroup::probe(false).expect("probe").hierarchies[0].own, None);
     life(&mut Own::new(&layout));
     count(&mut Own::new(&layout));
+    delegation(&Own::new(&layout));
     device_rules(&mut Own::new(&layout));
     if has(&layout, "hugetlb") {
         let own = Own::new(&layout);
@@ -435,6 +450,21 @@ fn inner_version_2() {
     assert!(error.to_string().contains("can't be set: controller \"nosuch\" not available"), "{error}");
     assert_eq!(own.traces(), [""; 0]);
     threaded_parent(&layout);
+}
+
+/// The directory and what the kernel lists change hands; limits do not.
+fn delegation(own: &Own) {
+    use std::os::unix::fs::MetadataExt;
+    let cgroup = own.create("{}").expect("create");
+    cgroup.delegate(4711).expect("delegate");
+    let owner = |file: &str| fs::metadata(format!("{}/{file}", own.placement.dirs[0].absolute())).expect("file").uid();
+    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        assert_eq!(owner(file), 4711, "{file}");
+    }
+    for file in ["cgroup.max.depth", "cgroup.freeze", "cgroup.type"] {
+        assert_eq!(owner(file), 0, "{file}");
+    }
+    cgroup.undo(&own.placement);
 }
 
 /// Below a cgroup that a sibling made threaded, a container fits only without controllers of whole processes.

@@ -6,6 +6,7 @@ use crate::spec::Spec;
 
 pub mod cgroup;
 mod label;
+pub mod mounts;
 mod user;
 
 /// The host, as far as a plan depends on it.
@@ -33,6 +34,9 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Where cgroups are.
     pub cgroup: Layout,
+    /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
+    #[serde(default)]
+    pub kernel_filesystems: Vec<String>,
 }
 
 impl HostFacts {
@@ -52,7 +56,26 @@ impl HostFacts {
             apparmor: false,
             selinux: false,
             cgroup: cgroup::probe(own_cgroup)?,
+            kernel_filesystems: Vec::new(),
         })
+    }
+
+    /// The caller alone: what the plan of an exec depends on.
+    pub(crate) fn of_caller() -> Self {
+        let user_namespace = user::is_nested();
+        Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            user_namespace,
+            owns_mounts: false,
+            groups_are_fixed: user_namespace && user::groups_are_fixed(),
+            capabilities: crate::sys::caps::permitted(),
+            kcore: false,
+            apparmor: false,
+            selinux: false,
+            cgroup: Layout::default(),
+            kernel_filesystems: Vec::new(),
+        }
     }
 
     /// Looks at the security modules the config names a label for.
@@ -76,6 +99,12 @@ impl HostFacts {
     pub fn makes_devices(&self) -> bool {
         const MKNOD: u32 = 27;
         has(self.capabilities, MKNOD) && !self.user_namespace
+    }
+
+    /// True if the caller may give files away.
+    pub fn changes_owners(&self) -> bool {
+        const CHOWN: u32 = 0;
+        has(self.capabilities, CHOWN)
     }
 
     /// True if the caller may map any ids of his user namespace.

@@ -28,6 +28,39 @@ pub(super) fn write(pid: i32, maps: &IdMaps) -> Result<()> {
     Ok(())
 }
 
+/// Compares the maps of process `pid`, which is in a user namespace it joined, with what the config says they are.
+pub(super) fn verify(pid: i32, maps: &IdMaps) -> Result<()> {
+    for (file, lines) in [("uid_map", &maps.uid), ("gid_map", &maps.gid)] {
+        let path = format!("/proc/{pid}/{file}");
+        let found = fs::read_to_string(&path)
+            .map_err(|error| Error::io("cannot compare the mappings", format!("read({path:?})"), error))?;
+        if sorted(parse(&found)) != sorted(lines.iter().map(|m| [m.container_id, m.host_id, m.size]).collect()) {
+            let found = found.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            let found = found.collect::<Vec<_>>().join(", ");
+            let message = format!("the joined user namespace has other mappings: {found}");
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .at(pointer(file))
+                .with_hint("leave the mappings out: those of the namespace count"));
+        }
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Vec<[u32; 3]> {
+    let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(u32::MAX);
+    text.lines()
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            [number(words.next()), number(words.next()), number(words.next())]
+        })
+        .collect()
+}
+
+fn sorted(mut lines: Vec<[u32; 3]>) -> Vec<[u32; 3]> {
+    lines.sort_unstable();
+    lines
+}
+
 fn pointer(file: &str) -> &'static str {
     if file == "uid_map" { "/linux/uidMappings" } else { "/linux/gidMappings" }
 }

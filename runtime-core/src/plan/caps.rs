@@ -28,22 +28,29 @@ pub struct CapabilitySets {
 }
 
 fn names<S: Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(listed(*set))
+}
+
+fn listed(set: u64) -> Vec<String> {
     let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
     all.sort_by_key(caps::Capability::index);
-    serializer.collect_seq(all.iter().filter(|capability| set & capability.bitmask() != 0).map(ToString::to_string))
+    all.iter().filter(|capability| set & capability.bitmask() != 0).map(ToString::to_string).collect()
 }
 
 /// Absent: capabilities stay as they are. Present and empty: all are dropped.
-pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<CapabilitySets> {
+pub(super) fn plan<'a>(cx: &mut Context<'a>, namespaces: &Namespaces) -> Option<CapabilitySets> {
     let wanted = cx.spec.process.as_ref()?.capabilities.as_ref()?;
     // A new or joined user namespace gives all of them; else nobody can give what he does not have.
     let grantable = if namespaces.is_private(Kind::User) { u64::MAX } else { cx.facts.capabilities };
+    let mut unknown: Vec<&str> = Vec::new();
     let mut refused = 0;
-    let mut set = |list: &'_ Option<Vec<String>>| {
+    let mut set = |list: &'a Option<Vec<String>>| {
         let wanted = list.iter().flatten().fold(0, |set, name| match bit(name) {
             Some(bit) => set | bit,
             None => {
-                cx.warnings.push(format!("ignoring unknown capability {name:?}"));
+                if !unknown.contains(&name.as_str()) {
+                    unknown.push(name);
+                }
                 set
             }
         });
@@ -57,10 +64,22 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Capa
         effective: set(&wanted.effective),
         ambient: set(&wanted.ambient),
     };
-    sets.effective &= sets.permitted;
-    sets.ambient &= sets.permitted & sets.inheritable;
-    if refused != 0 {
-        cx.warnings.push(format!("capabilities not granted, the runtime does not have them: {refused:#x}"));
+    // What the kernel would refuse as a whole: effective needs permitted, ambient needs both others.
+    let effective = sets.effective & !sets.permitted;
+    let ambient = sets.ambient & !(sets.permitted & sets.inheritable);
+    sets.effective &= !effective;
+    sets.ambient &= !ambient;
+    if !unknown.is_empty() {
+        cx.warnings.push(format!("ignoring unknown capabilities: {}", unknown.join(", ")));
+    }
+    for (set, why) in [
+        (refused, "the runtime does not have them"),
+        (effective, "effective but not permitted"),
+        (ambient, "ambient but not both permitted and inheritable"),
+    ] {
+        if set != 0 {
+            cx.warnings.push(format!("capabilities not granted, {why}: {}", listed(set).join(", ")));
+        }
     }
     cx.origins.note(Step::Capabilities, 0, "/process/capabilities", "set the capabilities");
     Some(sets)

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Context, Kind, Namespaces};
-use crate::cgroup::{Devices, NO_RIGHTS, Placement, Write, devices, place, writes};
+use super::{Context, InRoot, Kind, Namespaces};
+use crate::cgroup::{Devices, Mode, NO_RIGHTS, Placement, Write, devices, place, writes};
 use crate::spec::Resources;
 
 /// The container's cgroup.
@@ -17,6 +17,8 @@ pub struct CgroupPlan {
     pub devices: Devices,
     /// Directories the caller has no right to are left out, unless a limit needs them.
     pub forgiving: bool,
+    /// Host uid that owns the container's subtree; absent: the caller.
+    pub owner: Option<u32>,
 }
 
 pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<CgroupPlan> {
@@ -42,12 +44,38 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
     // keeps everybody from foreign nodes anyway.
     let user = namespaces.is_private(Kind::User) || cx.facts.user_namespace;
     match (writes(&placement, resources), devices(&placement, resources.devices.as_deref(), user)) {
-        (Ok(writes), Ok(devices)) => Some(CgroupPlan { placement, writes, devices, forgiving }),
+        (Ok(writes), Ok(devices)) => {
+            Some(CgroupPlan { placement, writes, devices, forgiving, owner: owner(cx, namespaces) })
+        }
         (writes, devices) => {
             cx.problems.extend(writes.err().into_iter().chain(devices.err()).flatten());
             None
         }
     }
+}
+
+/// Who manages the subtree, where the container has a view of its own that it may write to: version 2, a cgroup
+/// namespace, and the file system mounted read-write (config-linux.md, "Cgroup ownership").
+fn owner(cx: &Context<'_>, namespaces: &Namespaces) -> Option<u32> {
+    if cx.facts.cgroup.mode != Mode::V2 || !namespaces.is_private(Kind::Cgroup) || !cx.facts.changes_owners() {
+        return None;
+    }
+    let writable = |mount: &crate::spec::Mount| {
+        let cgroup = matches!(mount.typ.as_deref(), Some("cgroup" | "cgroup2"));
+        let here = mount.destination.as_deref().is_some_and(|path| InRoot::new(path).0 == "sys/fs/cgroup");
+        cgroup && here && !mount.options.iter().flatten().any(|option| option == "ro" || option == "rro")
+    };
+    if !cx.spec.mounts.iter().flatten().any(writable) {
+        return None;
+    }
+    let uid = cx.spec.process.as_ref().and_then(|process| process.user.as_ref()?.uid).unwrap_or(0);
+    let owner = match &namespaces.maps {
+        Some(maps) => super::ids::host_id(&maps.uid, uid)?,
+        // Whose ids a joined user namespace has is not known here.
+        None if namespaces.is_joined(Kind::User) => return None,
+        None => uid,
+    };
+    (owner != cx.facts.euid).then_some(owner)
 }
 
 /// No cgroup at all: nothing may depend on one.

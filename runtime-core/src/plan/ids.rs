@@ -34,17 +34,21 @@ pub struct UserIds {
 
 /// The kernel takes no more lines (user_namespaces(7)).
 const MOST_LINES: usize = 340;
+/// Nor more bytes of text: less than a page, in one write.
+const MOST_BYTES: usize = 4095;
 
-pub(super) fn maps(cx: &mut Context<'_>, new_user: bool) -> Option<IdMaps> {
+/// The maps of a new user namespace, or those a joined one should have.
+pub(super) fn maps(cx: &mut Context<'_>, new_user: bool, joined_user: bool) -> Option<IdMaps> {
     let linux = cx.spec.linux.as_ref()?;
     let (uid, gid) = (linux.uid_mappings.clone().unwrap_or_default(), linux.gid_mappings.clone().unwrap_or_default());
     if !new_user {
-        let joined = linux.namespaces.iter().flatten().any(|ns| ns.typ.as_deref() == Some("user"));
-        if !joined && (!uid.is_empty() || !gid.is_empty()) {
+        if !joined_user && (!uid.is_empty() || !gid.is_empty()) {
             let message = "user namespace mappings specified, but user namespace isn't enabled in the config";
             cx.problem("/linux/uidMappings", message);
         }
-        return None;
+        // Those of a joined namespace are what they are; ones that are given must be the same.
+        let given = joined_user && !(uid.is_empty() && gid.is_empty());
+        return given.then_some(IdMaps { uid, gid, deny_setgroups: false });
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
@@ -60,18 +64,53 @@ fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     if lines.is_empty() {
         cx.problem(pointer, "a user namespace without any mapping; map at least container id 0");
     }
+    check_lines(cx, pointer, lines);
+    if !lines.is_empty() && !covers(lines, 0) {
+        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
+    }
+}
+
+/// What the kernel asks of every map.
+pub(super) fn check_lines(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     if lines.len() > MOST_LINES {
         cx.problem(pointer, format!("{} mappings; the kernel takes {MOST_LINES}", lines.len()));
     }
+    let text: usize = lines.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size).len()).sum();
+    if text > MOST_BYTES {
+        cx.problem(pointer, format!("{text} bytes of mappings; the kernel takes {MOST_BYTES}"));
+    }
+    overlaps(cx, pointer, lines);
     for (index, line) in lines.iter().enumerate() {
         let end = |start: u32| u64::from(start) + u64::from(line.size) > u64::from(u32::MAX);
         if line.size == 0 || end(line.container_id) || end(line.host_id) {
             cx.problem(format!("{pointer}/{index}"), "the size is 0 or the range ends beyond 4294967294");
         }
     }
-    if !lines.is_empty() && !covers(lines, 0) {
-        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
+}
+
+/// Ranges that share an id, on either side; the kernel takes none of them.
+fn overlaps(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
+    for (side, of) in [("container", (|m| m.container_id) as fn(&IdMapping) -> u32), ("host", |m| m.host_id)] {
+        let mut sorted: Vec<(u64, u64, usize)> = lines
+            .iter()
+            .enumerate()
+            .map(|(index, line)| (u64::from(of(line)), u64::from(of(line)) + u64::from(line.size), index))
+            .collect();
+        sorted.sort_unstable();
+        for pair in sorted.windows(2) {
+            if let [(_, end, _), (start, _, index)] = pair
+                && start < end
+            {
+                cx.problem(format!("{pointer}/{index}"), format!("the {side} ids overlap those of another range"));
+            }
+        }
     }
+}
+
+/// The id of the caller's user namespace that `id` is inside.
+pub(super) fn host_id(lines: &[IdMapping], id: u32) -> Option<u32> {
+    let line = lines.iter().find(|line| covers(std::slice::from_ref(line), id))?;
+    line.host_id.checked_add(id.checked_sub(line.container_id)?)
 }
 
 pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
@@ -86,7 +125,9 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         uid: user.uid.unwrap_or(0),
         gid: user.gid.unwrap_or(0),
         groups: user.additional_gids.unwrap_or_default(),
-        keep_groups: cx.facts.groups_are_fixed || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+        keep_groups: cx.facts.groups_are_fixed
+            || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups)
+            || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");

@@ -3,7 +3,7 @@
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
-use super::{Context, IdMaps, Slot, SlotSource, ids};
+use super::{Context, IdMaps, Slot, SlotSource, Target, ids};
 
 /// A kind of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,7 +40,7 @@ impl Kind {
         (Self::Time, "time"),
     ];
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
@@ -98,6 +98,8 @@ pub struct Namespaces {
     pub fork: bool,
     /// Id maps of the new user namespace.
     pub maps: Option<IdMaps>,
+    /// What the maps of the joined user namespace must be, where the config says it.
+    pub joined_maps: Option<IdMaps>,
     /// Bring the loopback device up.
     pub loopback: bool,
 }
@@ -122,7 +124,10 @@ impl Namespaces {
 /// Sorts the config's list into what is cloned, joined and unshared.
 pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
     let (new, joined) = requested(cx);
-    let mut plan = Namespaces { maps: ids::maps(cx, new.contains(&Kind::User)), ..Namespaces::default() };
+    let (new_user, joined_user) = (new.contains(&Kind::User), joined.iter().any(|join| join.0 == Kind::User));
+    let maps = ids::maps(cx, new_user, joined_user);
+    let (maps, joined_maps) = if new_user { (maps, None) } else { (None, maps) };
+    let mut plan = Namespaces { maps, joined_maps, ..Namespaces::default() };
     join(cx, &mut plan, joined);
     // In a joined user or pid namespace the new ones must be made by whoever has joined.
     let joins_first = plan.is_joined(Kind::User) || plan.is_joined(Kind::Pid);
@@ -144,6 +149,17 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
         cx.problem("/linux/namespaces", "a container needs a mount namespace; add {\"type\": \"mount\"}");
     }
     plan
+}
+
+/// All namespaces of a container that is there, joined at once through its first process.
+pub(super) fn exec(cx: &mut Context<'_>, target: &Target) -> Namespaces {
+    let slot = cx.slot(SlotSource::Init);
+    cx.origins.note(Step::JoinNamespace, 0, "", "join the container's namespaces");
+    Namespaces {
+        join: target.namespaces.iter().map(|kind| Join { kind: *kind, slot }).collect(),
+        fork: target.namespaces.contains(&Kind::Pid),
+        ..Namespaces::default()
+    }
 }
 
 /// New kinds, and joined ones with path and index.

@@ -1,8 +1,9 @@
 //! `process`: arguments, environment, directory, and where the program may be.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use runtime_stage::fail::Step;
+use runtime_stage::wire::KEEP;
 use serde::Serialize;
 
 use super::Context;
@@ -19,7 +20,7 @@ pub struct Program {
     pub home: bool,
     /// Working directory.
     pub cwd: String,
-    /// File mode creation mask.
+    /// File mode creation mask; 4294967295: the caller's, for an exec.
     #[serde(serialize_with = "super::octal")]
     pub umask: u32,
     /// Files tried in order.
@@ -50,8 +51,9 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Program {
     let program = args.first().map_or("", String::as_str);
     let from_path = !program.contains('/');
     let candidates = if from_path { in_path(&env, program) } else { vec![program.to_owned()] };
-    let umask = process.user.as_ref().and_then(|user| user.umask).unwrap_or(UMASK);
-    if umask > 0o777 {
+    let default = if cx.request.exec.is_some() { KEEP } else { UMASK };
+    let umask = process.user.as_ref().and_then(|user| user.umask).unwrap_or(default);
+    if umask > 0o777 && umask != KEEP {
         cx.problem("/process/user/umask", format!("{umask:#o} is no file mode creation mask"));
     }
     let what = format!("find {program}");
@@ -94,15 +96,19 @@ fn environment(cx: &mut Context<'_>, list: &[String]) -> (Vec<String>, bool) {
         env.push(format!("LISTEN_FDS={}", cx.request.listen_fds));
         env.push("LISTEN_PID=1".to_owned());
     }
-    // Read backwards, the first of a name is the one that stays.
-    let mut known = BTreeSet::new();
-    let stays: Vec<bool> = env.iter().rev().map(|entry| known.insert(entry.split('=').next())).collect();
-    drop(known);
-    let mut stays = stays.into_iter().rev();
+    keep_last(&mut env);
     // An empty HOME counts as none.
-    env.retain(|entry| stays.next() == Some(true) && entry != "HOME=");
+    env.retain(|entry| entry != "HOME=");
     let home = !env.iter().any(|entry| entry.starts_with("HOME="));
     (env, home)
+}
+
+/// Drops every entry whose name comes again later.
+fn keep_last(env: &mut Vec<String>) {
+    let name = |entry: &str| entry.split_once('=').map_or(entry.len(), |(name, _)| name.len());
+    let mut seen = HashSet::with_capacity(env.len());
+    let mut last: Vec<bool> = env.iter().rev().map(|entry| seen.insert(&entry[..name(entry)])).collect();
+    env.retain(|_| last.pop() == Some(true));
 }
 
 /// `program` in each absolute directory of PATH. No PATH: nowhere, as runc has it.
@@ -110,4 +116,24 @@ fn in_path(env: &[String], program: &str) -> Vec<String> {
     let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
     let directories = path.split(':').filter(|directory| directory.starts_with('/'));
     directories.map(|directory| format!("{}/{program}", directory.trim_end_matches('/'))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_last;
+
+    #[test]
+    fn the_last_value_wins_at_its_place() {
+        let list = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (given, wanted) in [
+            ("A=1 B=2 A=3", "B=2 A=3"),
+            ("A=1 A=1", "A=1"),
+            ("A= B=x=y A=z C=1 B=", "A=z C=1 B="),
+            ("AB=1 A=2 ABC=3", "AB=1 A=2 ABC=3"),
+        ] {
+            let mut env = list(given);
+            keep_last(&mut env);
+            assert_eq!(env, list(wanted), "{given}");
+        }
+    }
 }

@@ -54,7 +54,12 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Vec<Limit> {
         if limits.iter().any(|limit| limit.resource == resource) {
             cx.problem(format!("{at}/type"), format!("duplicate rlimit {name}"));
         }
-        let (soft, hard) = (rlimit.soft.unwrap_or(0), rlimit.hard.unwrap_or(0));
+        for (value, property) in [(rlimit.soft, "soft"), (rlimit.hard, "hard")] {
+            if value.is_none() {
+                cx.problem(at.as_str(), format!("{name} has no {property} limit"));
+            }
+        }
+        let (soft, hard) = (rlimit.soft.unwrap_or(0), rlimit.hard.unwrap_or(u64::MAX));
         if soft > hard {
             cx.problem(format!("{at}/soft"), format!("soft limit {soft} is above the hard limit {hard}"));
         }

@@ -25,6 +25,10 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Option<Terminal> {
     if cx.request.console == Receiver::Nobody {
         cx.problem("/process/terminal", "cannot allocate tty if runc will detach without setting console socket");
     }
+    let large = |size: u32| u16::try_from(size).is_err();
+    if process.console_size.as_ref().is_some_and(|size| large(size.height) || large(size.width)) {
+        cx.problem("/process/consoleSize", "a terminal has at most 65535 rows and columns");
+    }
     let size = process.console_size.as_ref().and_then(|size| {
         Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?))
             .filter(|(rows, columns)| *rows != 0 && *columns != 0)

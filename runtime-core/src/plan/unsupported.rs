@@ -11,8 +11,6 @@ pub(super) fn check(cx: &mut Context<'_>) {
         }
     };
     if let Some(linux) = &spec.linux {
-        refuse(linux.net_devices.as_ref().is_some_and(|map| !map.is_empty()), "/linux/netDevices");
         refuse(linux.mount_label.as_ref().is_some_and(|label| !label.is_empty()), "/linux/mountLabel");
-        refuse(linux.intel_rdt.is_some(), "/linux/intelRdt");
     }
 }

@@ -15,6 +15,7 @@ mod arch;
 mod args;
 mod bpf;
 mod enosys;
+mod explain;
 mod profile;
 mod table;
 mod tree;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use arch::{ARCHITECTURES, Arch, X32_BIT};
 pub use bpf::Instruction;
+pub use explain::{Explanation, Outcome, explain};
 pub use profile::{ACTIONS, FLAGS, NEVER_NOTIFIED, OPERATORS};
 
 use args::{Alternative, Graph, Id, Node};

@@ -94,6 +94,8 @@ pub struct Condition {
 /// One rule: all conditions of one of the alternatives, or no alternatives for every call.
 #[derive(Clone, Debug)]
 pub struct Rule {
+    /// Its index in `syscalls`.
+    pub source: usize,
     /// Return value of the filter.
     pub action: u32,
     /// Conditions, a disjunction of conjunctions.
@@ -272,7 +274,7 @@ impl Checker {
             }
         }
         if let (Some(action), false) = (action, skipped) {
-            into.rules.push(Rule { action, alternatives });
+            into.rules.push(Rule { source: at, action, alternatives });
         }
     }
 

@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::root::{by_fd, trust};
 use super::{Record, Root, exists, json, not_found};
+use crate::sys::proc;
 use crate::{Error, ErrorKind, Result};
 
 /// File in the directory while the program of a created container waits for start; opening it lets it go.
@@ -22,8 +23,10 @@ pub(crate) const FIFO: &str = "exec.fifo";
 pub(crate) const GATE: &str = "gate";
 /// The fifo in which the stage tells `start` why execve failed.
 pub(crate) const STATUS: &str = "status.fifo";
-/// Names the hook that runs, so that a delete finds it: pid, start time, and whether its runner holds the lock.
+/// Tells of the hook that runs, so that a delete finds it.
 const HOOK: &str = "hook";
+/// Bytes read of it.
+const MOST_NOTE: u64 = 4096;
 /// The others may pass through, to the fifo, but not look: the container's root may be any user of the host.
 const MODE: Mode = Mode::from_bits_truncate(0o711);
 /// Tries of create at winning against deletes of the same id.
@@ -152,12 +155,13 @@ impl Dir {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
     }
 
-    /// Notes a hook that has begun. Only an aid: a full disk must not stop the hook.
-    pub(crate) fn note_hook(&self, pid: i32, start: u64, unlocked: bool) {
+    /// A file for the note of a hook that is about to begin: behind what is written here comes its line of
+    /// `/proc/PID/stat`. Only an aid: a full disk must not stop the hook.
+    pub(crate) fn hook_note(&self, unlocked: bool) -> Option<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        if let Ok(fd) = openat(&self.fd, HOOK, flags, Mode::from_bits_truncate(0o600)) {
-            let _ = File::from(fd).write_all(format!("{pid} {start} {unlocked}").as_bytes());
-        }
+        let mut file = File::from(openat(&self.fd, HOOK, flags, Mode::from_bits_truncate(0o600)).ok()?);
+        file.write_all(format!("{unlocked} ").as_bytes()).ok()?;
+        Some(file.into())
     }
 
     /// Takes the note away.
@@ -165,14 +169,17 @@ impl Dir {
         let _ = unlinkat(&self.fd, HOOK, UnlinkatFlags::NoRemoveDir);
     }
 
-    /// The hook noted: pid, start time, and whether it runs without the lock.
-    pub(crate) fn noted_hook(&self) -> Option<(i32, u64, bool)> {
+    /// The hook noted: its pid, if that is still the same process, and whether it runs without the lock.
+    pub(crate) fn noted_hook(&self) -> Option<(i32, bool)> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mut text = String::new();
         let file = File::from(openat(&self.fd, HOOK, flags, Mode::empty()).ok()?);
-        file.take(64).read_to_string(&mut text).ok()?;
-        let mut words = text.split(' ');
-        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        file.take(MOST_NOTE).read_to_string(&mut text).ok()?;
+        let (unlocked, line) = text.split_once(' ')?;
+        let pid = line.split(' ').next()?.parse().ok()?;
+        let noted = proc::parse(line.as_bytes())?;
+        let same = proc::stat(pid).is_ok_and(|now| now.start == noted.start && now.is_alive());
+        same.then_some((pid, unlocked == "true"))
     }
 
     /// Removes the directory with all that is in it, the lock held. Repeating is harmless: what stands in the way

@@ -2,7 +2,8 @@
 //!
 //! A pidfd names one process for good, where a pid may come to name another.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -36,11 +37,26 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
 /// The pid the descriptor names, in our pid namespace (fdinfo of proc_pid_fdinfo(5)). ESRCH: it ended, or is not
 /// visible from here.
 pub(crate) fn pid(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    text.lines()
+    // A few short lines, which the kernel gives in one read.
+    let mut text = [0; 1024];
+    let length = File::open(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?.read(&mut text)?;
+    String::from_utf8_lossy(&text[..length])
+        .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
         .filter(|pid| *pid > 0)
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// A copy of the process's descriptor `number`, close-on-exec (pidfd_getfd(2)). EPERM: we may not trace it.
+pub(crate) fn get_fd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: three integers, no memory of ours; the borrow keeps the descriptor open.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nothing else in the process knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Waits until the process has ended, whoever its parent is. False: it had not by `deadline`.

@@ -56,7 +56,7 @@ pub fn stat(pid: i32) -> io::Result<Stat> {
 }
 
 /// Field 2, the name, stands in parentheses and may itself hold any byte, `)` too, so the last one ends it.
-fn parse(line: &[u8]) -> Option<Stat> {
+pub(crate) fn parse(line: &[u8]) -> Option<Stat> {
     let end = line.iter().rposition(|&b| b == b')')?;
     let rest = std::str::from_utf8(&line[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();

@@ -5,7 +5,7 @@ use crate::{Container, Error, ErrorKind, Result};
 
 /// Reads the statistics of this moment.
 pub(crate) fn stats(container: &Container) -> Result<Stats> {
-    let Some(placement) = &container.record.cgroup else {
+    let Some(placement) = container.record.own_cgroup(container.root.boot_id()?) else {
         let message = "the container has no cgroup, so nothing is counted";
         return Err(Error::new(ErrorKind::Unsupported, message));
     };

@@ -45,8 +45,8 @@ fn run(plan: &Plan<'_>, io: &Io, hook: &Hook, state: Text, program: Option<&Home
     if pid == 0 {
         become_hook(plan, io, hook, program, [stdin, end, end]);
     }
-    sys::close(stdin);
-    sys::close(end);
+    sys::close_now(stdin);
+    sys::close_now(end);
     let mut tail = Tail::new();
     let deadline = if hook.timeout == 0 { None } else { Some(start + u64::from(hook.timeout) * 1000) };
     let ended = watch(pidfd, output, deadline, &mut tail);
@@ -57,8 +57,8 @@ fn run(plan: &Plan<'_>, io: &Io, hook: &Hook, state: Text, program: Option<&Home
     }
     let status = sys::wait(pid);
     tail.drain(output);
-    sys::close(output);
-    sys::close(pidfd);
+    sys::close_now(output);
+    sys::close_now(pidfd);
     let took = sys::milliseconds().unwrap_or(start).wrapping_sub(start);
     let result = verdict(io, ended, status);
     if result.is_err() {

@@ -28,6 +28,8 @@ pub mod message {
     pub const FAILED: u32 = 8;
     /// To the parent: my network namespace is ready, move the devices in.
     pub const NET_DEVICES: u32 = 9;
+    /// To the parent: the filter is loaded; the payload is my descriptor of its listener.
+    pub const LISTENER: u32 = 10;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }

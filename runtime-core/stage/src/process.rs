@@ -17,7 +17,7 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
     Ok(())
 }
 
-/// Makes the working directory if it is missing and goes there, as root of the container.
+/// Makes the working directory if it is missing (but not for exec) and goes there, as root of the container.
 ///
 /// True if the runtime's root may not enter it; then the user tries again, [`enter_directory`].
 pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
@@ -28,7 +28,7 @@ pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
     }
     match sys::chdir(cwd) {
         Ok(()) => Ok(false),
-        Err(fail) if fail.is(errno::ENOENT) => {
+        Err(fail) if fail.is(errno::ENOENT) && plan.header.flags & flag::EXEC == 0 => {
             let relative = Z::new(cwd_below_root(cwd));
             sys::close(path::make(root, relative, Make::Directory)?);
             sys::chdir(cwd).map(|()| false)
@@ -242,9 +242,13 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
     sys::close_range(from, u32::MAX)
 }
 
-/// Signals the caller ignored must not stay ignored.
+/// Signals the caller ignored must not stay ignored. The parent tells which, long before we are here; should it
+/// not have come to that, they are all reset.
 pub fn reset_signals(io: &Io) {
-    let ignored = io.block.get(word::IGNORED_SIGNALS) & 0x7fff_ffff;
+    let ignored = match io.block.get(word::IGNORED_SIGNALS) {
+        0 => 0x7fff_ffff,
+        told => told & 0x7fff_ffff,
+    };
     for signal in (1..32).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         let _ = sys::default_signal(signal);
     }

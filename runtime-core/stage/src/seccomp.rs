@@ -1,7 +1,7 @@
 //! Loading the system call filter.
 
 use crate::fail::{Result, Step};
-use crate::io::Io;
+use crate::io::{Io, message};
 use crate::sys;
 use crate::wire::{Plan, flag};
 
@@ -20,5 +20,20 @@ fn load(plan: &Plan<'_>, io: &Io) -> Result<()> {
         return Ok(());
     }
     io.enter(Step::Seccomp, 0);
-    sys::seccomp_filter(plan.header.seccomp_flags, plan.raw(plan.header.seccomp, 8)?).map(drop)
+    let flags = plan.header.seccomp_flags;
+    let listener = sys::seccomp_filter(flags, plan.raw(plan.header.seccomp, 8)?)?;
+    if flags & NEW_LISTENER == 0 {
+        return Ok(());
+    }
+    // From here on every call may wait for the agent, which has nothing to answer on before the parent has
+    // fetched the listener: hence write(2), the one call that is never notified. All that follows, the agent
+    // can answer. Our own copy has to go: while it exists, nobody learns that the agent is gone.
+    io.enter(Step::Seccomp, 1);
+    io.tell(message::LISTENER, listener as u64)?;
+    io.wait_plainly()?;
+    sys::close_now(listener as i32);
+    Ok(())
 }
+
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER.
+const NEW_LISTENER: u32 = 1 << 3;

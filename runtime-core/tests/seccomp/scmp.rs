@@ -16,7 +16,7 @@ pub const KNOWN_DIFFERENCES: &[(Arch, &[u32])] = &[(Arch::Parisc64, &[140]), (Ar
 
 pub struct Scmp {
     program: PathBuf,
-    numbers: Mutex<HashMap<(Arch, String), i32>>,
+    numbers: Mutex<HashMap<Arch, HashMap<String, i32>>>,
 }
 
 /// Return value of a filter as libseccomp writes it, which is the kernel's but for the kills.
@@ -40,11 +40,9 @@ fn token(arch: Arch) -> u32 {
 
 impl Scmp {
     /// `None` where there is no C compiler or no libseccomp to build against.
-    pub fn load(directory: &str) -> Option<Scmp> {
+    pub fn load() -> Option<Scmp> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/seccomp/scmp.c");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(directory);
-        std::fs::create_dir_all(&directory).unwrap();
-        let program = directory.join("scmp");
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scmp");
         let built = Command::new("cc").arg("-o").arg(&program).arg(source).arg("-lseccomp").output();
         let built = built.is_ok_and(|output| output.status.success());
         built.then(|| Scmp { program, numbers: Mutex::new(HashMap::new()) })
@@ -60,14 +58,28 @@ impl Scmp {
     }
 
     fn resolve(&self, arch: Arch, name: &str) -> i32 {
-        let key = (arch, name.to_owned());
-        if let Some(&number) = self.numbers.lock().unwrap().get(&key) {
+        let mut numbers = self.numbers.lock().unwrap();
+        let of_arch = numbers.entry(arch).or_default();
+        if let Some(&number) = of_arch.get(name) {
             return number;
         }
         let output = self.ask("numbers", &format!("{} {name}\n", token(arch)));
         let number = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-        self.numbers.lock().unwrap().insert(key, number);
+        of_arch.insert(name.to_owned(), number);
         number
+    }
+
+    /// Asks for many names at once: one process in place of one each.
+    pub fn learn<'a>(&self, arch: Arch, names: impl Iterator<Item = &'a str>) {
+        let mut numbers = self.numbers.lock().unwrap();
+        let of_arch = numbers.entry(arch).or_default();
+        let names: Vec<&str> = names.filter(|name| !of_arch.contains_key(*name)).collect();
+        let input = names.iter().fold(String::new(), |input, name| format!("{input}{} {name}\n", token(arch)));
+        let output = String::from_utf8(self.ask("numbers", &input).stdout).unwrap();
+        assert_eq!(output.lines().count(), names.len());
+        for (name, number) in names.iter().zip(output.lines()) {
+            of_arch.insert((*name).to_owned(), number.parse().unwrap());
+        }
     }
 
     pub fn knows(&self, name: &str) -> bool {
@@ -102,7 +114,8 @@ impl Scmp {
         }
         let output = self.ask("compile", &input);
         if !output.status.success() {
-            return Err(String::from_utf8(output.stderr).unwrap().trim().parse().unwrap());
+            // Ended by its alarm, it says nothing.
+            return Err(String::from_utf8(output.stderr).unwrap().trim().parse().unwrap_or(libc::ETIME));
         }
         let mut bytes = output.stdout;
         if native.is_big_endian() {
@@ -118,7 +131,8 @@ fn swap(instruction: &mut [u8]) {
     instruction[..2].reverse();
     let value = u32::from_ne_bytes(instruction[4..].try_into().unwrap());
     let is_return = instruction[0] == 0x06;
-    let is_action = |value: u32| matches!(value >> 16, 0x7fff | 0x7ffc | 0x7ff0 | 0x0005 | 0x0003 | 0x8000) || value == 0;
+    let is_action =
+        |value: u32| matches!(value >> 16, 0x7fff | 0x7ffc | 0x7ff0 | 0x0005 | 0x0003 | 0x8000) || value == 0;
     if !(is_return && is_action(value)) {
         instruction[4..].reverse();
     }
@@ -135,9 +149,5 @@ fn split(args: &[SyscallArg]) -> Vec<String> {
     let mut indices: Vec<u32> = args.iter().map(|arg| arg.index).collect();
     indices.sort_unstable();
     indices.dedup();
-    if indices.len() == args.len() {
-        vec![args.iter().map(text).collect()]
-    } else {
-        args.iter().map(text).collect()
-    }
+    if indices.len() == args.len() { vec![args.iter().map(text).collect()] } else { args.iter().map(text).collect() }
 }

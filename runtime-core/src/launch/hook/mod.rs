@@ -26,7 +26,7 @@ pub(crate) use kill::kill_tree;
 use super::spawn::{self, Program, Spawned};
 use crate::plan::{Hook, HookKind};
 use crate::state::Dir;
-use crate::sys::{fd, pidfd, proc, shared};
+use crate::sys::{fd, pidfd, shared};
 use crate::{Error, ErrorKind, ExitStatus, Level, Log, Result, describe};
 
 /// Most bytes of a hook's output that are kept.
@@ -118,13 +118,10 @@ fn attempt(
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| ("pipe2", errno.into()))?;
     let (stdin, writer) = (high(stdin)?, high(writer)?);
     let streams = [stdin.as_fd(), writer.as_fd(), writer.as_fd()];
-    let process = spawn::program(&Program { path: &path, args: &args, env: &env, cwd: &cwd, streams })?;
+    let note = scene.dir.and_then(|dir| dir.hook_note(kind == HookKind::Poststart));
+    let note = note.as_ref().map(AsFd::as_fd);
+    let process = spawn::program(&Program { path: &path, args: &args, env: &env, cwd: &cwd, streams, note })?;
     drop((stdin, writer));
-    if let Some(dir) = scene.dir
-        && let Ok(stat) = proc::stat(process.pid)
-    {
-        dir.note_hook(process.pid, stat.start, kind == HookKind::Poststart);
-    }
     let ended = watch(process.pidfd.as_fd(), &reader, limit.map(|limit| start + limit), output);
     if !matches!(ended, Ok(true)) {
         kill_tree(process.pid);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::sys::proc;
 
 /// A directory for what a hook writes.
 struct Place(PathBuf);
@@ -64,7 +65,7 @@ fn gets_the_state_its_environment_its_directory_and_nothing_else() {
         .collect();
     assert!(fds.contains("/memfd:state"), "{fds}");
     // 1 is the redirection of ls; dash keeps the old one above.
-    assert!(numbers.iter().all(|number| ["1", "2", "10"].contains(number) || !number.parse::<u8>().is_ok()), "{fds}");
+    assert!(numbers.iter().all(|number| ["1", "2", "10"].contains(number) || number.parse::<u8>().is_err()), "{fds}");
     let stat = place.read("stat");
     let words: Vec<&str> = stat.split(' ').collect();
     assert_eq!((words[0], words[0]), (words[4], words[5]), "leads a group and a session: {stat}");

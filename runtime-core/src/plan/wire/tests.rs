@@ -4,7 +4,7 @@ use super::check::{compare, reads, survives_with};
 use super::*;
 use crate::plan::{
     CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, MemoryPolicy,
-    Namespaces, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
+    Namespaces, NetDevice, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
 };
 
 /// xorshift64*: enough to vary tests.
@@ -105,7 +105,7 @@ impl Random {
                 or_bind: self.maybe(Self::source),
             },
             1 => MountKind::Bind { source: self.source(), recursive: self.coin() },
-            2 => MountKind::Remount,
+            2 => MountKind::Remount { options: self.list(|r| (r.text(), r.text())) },
             _ => MountKind::Link(self.text()),
         };
         MountStep {
@@ -120,6 +120,9 @@ impl Random {
             ordinary_directory: self.coin(),
             readonly_late: self.coin(),
             keep_mode: self.coin(),
+            procfs_root: self.coin(),
+            copy_up: self.coin(),
+            label: None,
         }
     }
 
@@ -147,14 +150,17 @@ impl Random {
 
     fn plan(&mut self) -> Plan {
         Plan {
+            exec: self.below(2) == 0,
             slots: Vec::new(),
             cgroup: None,
+            rdt: None,
             namespaces: Namespaces {
                 clone: self.list(Self::kind),
                 join: self.list(|r| Join { kind: r.kind(), slot: r.slot() }),
                 unshare: self.list(Self::kind),
                 fork: self.coin(),
                 maps: self.maybe(|_| IdMaps::default()),
+                joined_maps: None,
                 loopback: self.coin(),
             },
             time_offsets: self.maybe(Self::text),
@@ -164,6 +170,9 @@ impl Random {
                 path: self.text(),
                 source: self.host(),
                 while_preparing: self.propagation(),
+                tree: self.list(Self::propagation),
+                binds: None,
+                hidden: self.list(Self::text),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
@@ -175,6 +184,7 @@ impl Random {
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
             sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
+            net_devices: self.list(|r| NetDevice { host: r.text(), name: r.text() }),
             labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
@@ -220,6 +230,7 @@ impl Random {
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
             oom_score_adj: None,
             seccomp: self.maybe(Self::filter),
+            listener: None,
             warnings: Vec::new(),
             origins: Origins::default(),
         }
@@ -289,12 +300,14 @@ fn a_difference_is_seen() {
     plan.mounts.push(random.mount());
     let bytes = encode(&plan, &extra).bytes;
     compare(&plan, &extra, &bytes);
-    let changes: [fn(&mut Plan); 6] = [
+    let changes: [fn(&mut Plan); 8] = [
         |plan| plan.user.uid ^= 1,
         |plan| plan.namespaces.loopback ^= true,
         |plan| plan.mounts[0].all_clear ^= 1 << 63,
         |plan| plan.program.env.insert(0, "A=1".into()),
         |plan| plan.masks.masked.push(InRoot("x".into())),
+        |plan| plan.personality = Some(plan.personality.map_or(1, |domain| domain ^ 1)),
+        |plan| plan.labels.selinux = Some("another".into()),
         |plan| plan.root.source = Source::Path("elsewhere".into()),
     ];
     for (index, change) in changes.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Tests of the compiler: bad input, known profiles, and random ones against a naive evaluator.
 #![allow(clippy::unwrap_used)]
 
+mod explain;
 mod input;
 pub mod machine;
 mod oracle;

@@ -4,7 +4,7 @@ use super::machine::Random;
 use super::*;
 use crate::spec::{SyscallArg, SyscallRule};
 
-const VALUES: &[u64] = &[
+pub const VALUES: &[u64] = &[
     0,
     1,
     2,
@@ -22,7 +22,7 @@ const VALUES: &[u64] = &[
     0xffff_ffff_0000_0000,
     u64::MAX,
 ];
-const NAMES: &[&str] = &[
+pub const NAMES: &[&str] = &[
     "read",
     "write",
     "open",

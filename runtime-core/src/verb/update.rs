@@ -1,0 +1,63 @@
+//! update: new limits for a container that runs.
+
+use crate::cgroup::{Cgroup, Write, difference, merge, writes};
+use crate::spec::Resources;
+use crate::state::{Dir, Record, Status};
+use crate::{Container, Error, ErrorKind, Result};
+
+/// Puts `request` in force, over what is on record; all of it or nothing.
+pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
+    let mut dir = Dir::open_at(container.root.clone(), container.id())?;
+    dir.lock()?;
+    let mut record = container.root.read(container.id())?;
+    if Status::locked(&container.root, &record)? == Status::Stopped {
+        return Err(Error::new(ErrorKind::WrongState, "container not running"));
+    }
+    let Some(placement) = record.own_cgroup(container.root.boot_id()?).cloned() else {
+        return Err(Error::new(ErrorKind::Unsupported, "the container has no cgroup, so it can have no limits"));
+    };
+    let old = resources(&record)?;
+    let new = merge(&old, request);
+    let refused = |problems| Error::problems("the new limits", problems);
+    let wanted = writes(&placement, &new).map_err(refused)?;
+    // What is on record was valid once; if a host has changed since, everything counts as new.
+    let known = writes(&placement, &old).unwrap_or_default();
+    let asked = serde_json::to_value(request).unwrap_or_default();
+    let changes = difference(&known, wanted, |write| is_named(&asked, write));
+    let cgroup = Cgroup::open(&placement)?;
+    let undo = cgroup.change(&changes)?;
+    record.resources = Some(new);
+    dir.write(&record).map_err(|error| match cgroup.change(&undo) {
+        Ok(_) => error,
+        Err(second) => error.with_hint(format!("the new limits are in force all the same: {second}")),
+    })
+}
+
+/// What is in force, as far as it is on record.
+fn resources(record: &Record) -> Result<Resources> {
+    if let Some(resources) = &record.resources {
+        return Ok(resources.clone());
+    }
+    #[derive(serde::Deserialize)]
+    struct Config {
+        linux: Option<Linux>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Linux {
+        resources: Option<Resources>,
+    }
+    let config: Config = serde_json::from_str(record.config.get())
+        .map_err(|e| Error::new(ErrorKind::BadState, format!("the recorded config: {e}")))?;
+    Ok(config.linux.and_then(|linux| linux.resources).unwrap_or_default())
+}
+
+/// True if the request has the member (or the list) that a write comes from.
+fn is_named(request: &serde_json::Value, write: &Write) -> bool {
+    let path = write.pointer.strip_prefix("/linux/resources").unwrap_or_default();
+    let mut at = request;
+    for (depth, word) in path.split('/').skip(1).enumerate() {
+        let Some(next) = at.get(word) else { return at.is_array() && depth > 0 };
+        at = next;
+    }
+    !at.is_null()
+}
