@@ -50,7 +50,12 @@ phase "release build" cargo build --release -p runtime-cli
 phase conformance cargo test -p conformance
 
 if command -v cargo-fuzz >/dev/null; then
-  phase fuzz env RUSTC_BOOTSTRAP=1 cargo fuzz run spec_parse --target "$(uname -m)-unknown-linux-gnu" -- -max_total_time=20
+  # The golden configs are where it starts; what it finds stays in fuzz/corpus.
+  for target in spec_parse spec_plan wire_decode; do
+    mkdir -p "fuzz/corpus/$target"
+    phase "fuzz $target" env RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" --target "$(uname -m)-unknown-linux-gnu" \
+      "fuzz/corpus/$target" runtime-core/tests/golden/configs -- -max_total_time=20 -max_len=65536
+  done
 else
   skip fuzz "cargo-fuzz is not installed"
 fi
