@@ -61,8 +61,11 @@ else
 fi
 
 if command -v cargo-fuzz >/dev/null; then
-  for target in spec_parse seccomp; do
-    phase "fuzz $target" env RUSTC_BOOTSTRAP=1 cargo fuzz run $target --target "$(uname -m)-unknown-linux-gnu" -- -max_total_time=20
+  # The golden configs are where it starts; what it finds stays in fuzz/corpus.
+  for fuzzer in spec_parse spec_plan wire_decode seccomp; do
+    mkdir -p "fuzz/corpus/$fuzzer"
+    phase "fuzz $fuzzer" env RUSTC_BOOTSTRAP=1 cargo fuzz run "$fuzzer" --target "$(uname -m)-unknown-linux-gnu" \
+      "fuzz/corpus/$fuzzer" runtime-core/tests/golden/configs -- -max_total_time=20 -max_len=65536
   done
 else
   skip fuzz "cargo-fuzz is not installed"
