@@ -23,6 +23,7 @@ mod scheduling;
 mod sharing;
 mod stdio;
 mod sysctl;
+mod systemd;
 mod terminal;
 
 use crate::harness::Case;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         sharing::CASES,
         stdio::CASES,
         sysctl::CASES,
+        systemd::CASES,
         terminal::CASES,
     ];
     nouns.concat()

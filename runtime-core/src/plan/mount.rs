@@ -430,7 +430,7 @@ fn filesystem(
     let source = mount.source.clone().unwrap_or_default();
     cx.no_nul(&format!("{at}/source"), &source);
     mapped_ids(cx, namespaces, at, &options);
-    let or_bind = host_instead(cx, namespaces, &fstype);
+    let or_bind = host_instead(cx, namespaces, fstype);
     let kind = MountKind::Filesystem { fstype: fstype.to_owned(), source, options: settings, or_bind };
     let mut step = step(kind, target, &options);
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
