@@ -3,27 +3,29 @@
 //! Without a terminal the program has our own standard streams. runc puts pipes in between; as we stay until the
 //! program ends, inheriting shows the program and the caller the same, without copying.
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
-use nix::errno::Errno;
-use nix::poll::PollTimeout;
-use nix::sys::signal::SigSet;
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
-use runtime_core::{Container, Runtime};
+use runtime_core::seccomp::Denied;
+use runtime_core::{ReportTo, Runtime};
 
+use crate::attend::{attend, block_signals, failed};
 use crate::launch::Launch;
 use crate::log::{Level, Logger};
-use crate::relay::Relay;
-use crate::terminal::{self, Terminal};
+use crate::terminal;
 
 /// What to do besides waiting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     /// Do not delete the container.
     pub keep: bool,
     /// Adopt and reap what the container orphans.
     pub subreaper: bool,
+    /// Where to write what the seccomp profile denied.
+    pub seccomp_report: Option<PathBuf>,
 }
 
 /// Runs a container and returns its exit status, 128 plus the signal if one killed it.
@@ -39,91 +41,50 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
     let signals = block_signals().map_err(|errno| failed("signalfd4", errno))?;
     let mut request = launch.attached();
     request.console_size = terminal::size();
+    // The file first: a run whose report has nowhere to go is not started.
+    let report = manner.seccomp_report.as_deref().map(Report::create).transpose()?;
+    let (report, to) = report.unzip();
+    request.seccomp_report = to;
     let container = runtime.run(&request).map_err(|error| error.to_string())?;
+    request.seccomp_report = None;
     let status = attend(&container, &signals);
-    if status.is_err() {
-        // We cannot watch over it, and nobody else knows of it.
-        let _ = container.kill(libc::SIGKILL);
-        let _ = container.wait();
-    }
     if !manner.keep
         && let Err(error) = container.delete(status.is_err())
     {
-        log.log(Level::Warning, &error.to_string());
+        log.log(Level::Warning, &format!("{error}; what is left goes with delete --force {}", request.id));
     }
-    status
-}
-
-fn failed(call: &str, errno: Errno) -> String {
-    format!("{call}: {}", runtime_core::describe(errno as i32))
-}
-
-fn block_signals() -> Result<SignalFd, Errno> {
-    let all = SigSet::all();
-    all.thread_block()?;
-    SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-/// Serves the container until its first process ends. The terminal is as it was when this returns, whatever happens.
-fn attend(container: &Container, signals: &SignalFd) -> Result<i32, String> {
-    let mut relay = Relay::new(container.take_console()).map_err(|errno| failed("terminal", errno))?;
-    let terminal = if relay.has_console() { Terminal::raw() } else { None };
-    if let Some(terminal) = &terminal {
-        // It may have changed since the container was given its size.
-        relay.resize(terminal);
-    }
-    serve(container, signals, &mut relay, terminal.as_ref()).map_err(|errno| failed("poll", errno))?;
-    drop(terminal);
-    container.wait().map(runtime_core::ExitStatus::code).map_err(|error| error.to_string())
-}
-
-fn serve(c: &Container, signals: &SignalFd, relay: &mut Relay, terminal: Option<&Terminal>) -> Result<(), Errno> {
-    let Some(end) = c.pidfd() else { return drain(signals, relay) };
-    loop {
-        let woken = relay.step(signals.as_fd(), Some(end), PollTimeout::NONE)?;
-        if woken.ended {
-            return drain(signals, relay);
-        }
-        while let Some(signal) = woken.signal.then(|| next(signals)).flatten() {
-            match signal {
-                libc::SIGCHLD => reap(c.pid()),
-                libc::SIGWINCH => terminal.into_iter().for_each(|terminal| relay.resize(terminal)),
-                // The kernel sends these for what our own descriptors do.
-                libc::SIGURG | libc::SIGPIPE => {}
-                // It may have just ended, which the next round finds out.
-                _ => drop(c.kill(signal)),
-            }
-        }
+    match report {
+        // Nothing is left that could still be denied something, unless the container is kept.
+        Some(report) => status.and_then(|status| report.write().map(|()| status)),
+        None => status,
     }
 }
 
-/// Carries the rest of the output. A signal that asks us to go ends it: there is no container any more to tell.
-fn drain(signals: &SignalFd, relay: &mut Relay) -> Result<(), Errno> {
-    relay.finish();
-    while let Some(timeout) = relay.patience() {
-        let woken = relay.step(signals.as_fd(), None, timeout)?;
-        let silent = !woken.signal && !woken.moved;
-        let go = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
-        if silent || (woken.signal && std::iter::from_fn(|| next(signals)).any(|signal| go.contains(&signal))) {
-            break;
-        }
+/// The report of `--seccomp-report`, made by a thread that answers while the container runs.
+struct Report {
+    path: PathBuf,
+    file: File,
+    made: Receiver<io::Result<Vec<Denied>>>,
+}
+
+impl Report {
+    fn create(path: &Path) -> Result<(Self, ReportTo), String> {
+        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (sender, made) = channel();
+        let to: ReportTo = Arc::new(move |reporter| {
+            let sender = sender.clone();
+            // Nobody hears it if the launch failed after all.
+            std::thread::spawn(move || drop(sender.send(reporter.serve())));
+        });
+        Ok((Self { path: path.to_owned(), file, made }, to))
     }
-    Ok(())
-}
 
-fn next(signals: &SignalFd) -> Option<i32> {
-    signals.read_signal().ok().flatten().and_then(|info| i32::try_from(info.ssi_signo).ok())
-}
-
-/// Reaps every dead child but the container's first process, whose status is still to be read.
-fn reap(init: Option<i32>) {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while let Ok(status) = waitid(Id::All, flags) {
-        // Without knowing which one it is, none can be touched. Init keeps its place in front of those that die
-        // later; that it is dead ends the loop of `serve` next.
-        let (Some(child), Some(init)) = (status.pid(), init) else { return };
-        if child.as_raw() == init || waitpid(child, Some(WaitPidFlag::WNOHANG)).is_err() {
-            return;
-        }
+    /// Waits until nothing is left of the container, and writes.
+    fn write(mut self) -> Result<(), String> {
+        let failed = |what: &dyn std::fmt::Display| format!("seccomp report {}: {what}", self.path.display());
+        let denied = self.made.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let mut text = serde_json::to_string_pretty(&denied).map_err(|error| failed(&error))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).map_err(|error| failed(&error))
     }
 }

@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -13,11 +14,15 @@ mod label;
 mod lifecycle;
 mod limits;
 mod mount;
+mod mounting;
 mod namespace;
+mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
 mod resource;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -40,15 +45,20 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
+        net_device::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
         resource::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
