@@ -12,6 +12,7 @@ pub mod cases;
 pub mod command;
 pub mod console;
 pub mod expect;
+pub mod fake_systemd;
 pub mod guard;
 pub mod harness;
 pub mod isolate;

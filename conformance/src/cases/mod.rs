@@ -33,6 +33,7 @@ mod sharing;
 mod shell;
 mod stdio;
 mod sysctl;
+mod systemd;
 mod terminal;
 mod trace;
 
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Case> {
         shell::CASES,
         stdio::CASES,
         sysctl::CASES,
+        systemd::CASES,
         terminal::CASES,
         trace::CASES,
     ];
