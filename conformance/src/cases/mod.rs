@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod filesystem;
 mod hook;
 mod ids;
 mod isolation;
@@ -19,6 +20,7 @@ mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -40,6 +42,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        filesystem::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
@@ -50,6 +53,7 @@ pub fn all() -> Vec<Case> {
         rdt::CASES,
         paths::CASES,
         privilege::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,

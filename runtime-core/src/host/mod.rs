@@ -6,6 +6,7 @@ use crate::spec::Spec;
 
 pub mod cgroup;
 mod label;
+pub mod mounts;
 mod user;
 
 /// The host, as far as a plan depends on it.
@@ -33,6 +34,9 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Where cgroups are.
     pub cgroup: Layout,
+    /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
+    #[serde(default)]
+    pub kernel_filesystems: Vec<String>,
 }
 
 impl HostFacts {
@@ -52,6 +56,7 @@ impl HostFacts {
             apparmor: false,
             selinux: false,
             cgroup: cgroup::probe(own_cgroup)?,
+            kernel_filesystems: Vec::new(),
         })
     }
 

@@ -5,6 +5,7 @@ mod channel;
 mod console;
 pub(crate) mod hook;
 mod idmap;
+mod idmount;
 mod listener;
 mod netdev;
 mod report;

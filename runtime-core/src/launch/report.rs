@@ -7,7 +7,7 @@ use runtime_stage::io::{Block, REPORT};
 use runtime_stage::sys::word;
 
 use super::hook::{self, End, How, Name};
-use crate::plan::{Hook, HookKind, MountKind, Plan};
+use crate::plan::{Hook, HookKind, MountKind, Plan, option};
 use crate::seccomp::syscall_name;
 use crate::{Error, ErrorKind, ExitStatus, error};
 
@@ -119,10 +119,30 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
         return error.with_reason(refused(report.errno));
     }
     error = error.with_call(call(plan, step, &report), report.errno as i32);
-    match hint(step, report.errno as i32) {
+    match option_hint(plan, step, &report) {
         Some(hint) => error.with_hint(hint),
-        None => error,
+        None => match hint(step, report.errno as i32) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        },
     }
+}
+
+/// A mount option that the filesystem does not take may be one of ours, misspelt.
+fn option_hint(plan: &Plan, step: Step, report: &Report) -> Option<String> {
+    if step != Step::Mount || report.detail == 0 {
+        return None;
+    }
+    let options = match &plan.mounts.get(report.index as usize)?.kind {
+        MountKind::Filesystem { options, .. } | MountKind::Remount { options } => options,
+        _ => return None,
+    };
+    let (name, _) = options.get(report.detail as usize - 1)?;
+    if name == "context" {
+        return Some("a mount label needs SELinux, and a filesystem that takes it".to_owned());
+    }
+    option::nearest(name)
+        .map(|near| format!("{name:?} is neither an option we know nor one of the filesystem; did you mean {near:?}?"))
 }
 
 /// The failures whose words engines match.
@@ -208,7 +228,7 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
 }
 
 fn refused(number: u32) -> &'static str {
-    const ALL: [(Refusal, &str); 11] = [
+    const ALL: [(Refusal, &str); 16] = [
         (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
         (Refusal::ParentGone, "the runtime went away"),
         (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
@@ -219,6 +239,11 @@ fn refused(number: u32) -> &'static str {
         (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
         (Refusal::NotInPath, "executable file not found in $PATH"),
         (Refusal::NotADirectory, "not a directory"),
+        (Refusal::InsideProc, "cannot be mounted because it is inside /proc (a link leads there)"),
+        (Refusal::NotProcfs, "\"/proc\" cannot be mounted because it is not of type proc"),
+        (Refusal::NotNull, "the host's /dev/null is not the null device (character device 1:3)"),
+        (Refusal::Moved, "somebody moved the mount point meanwhile"),
+        (Refusal::TooDeep, "tmpcopyup: directories are nested too deeply"),
         (Refusal::TakenInPart, "the kernel took only the beginning of the value; more was given than it has room for"),
     ];
     ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
@@ -237,6 +262,9 @@ fn hint(step: Step, errno: i32) -> Option<&'static str> {
         }
         (Step::Seccomp, libc::EBUSY) => "the runtime itself is under a filter that notifies: there can only be one",
         (Step::Seccomp, libc::ENOMEM) => "the filters the runtime is under and this one are too long together",
+        (Step::Mount, libc::EROFS) => "the mount point does not exist and cannot be made in a read-only filesystem",
+        (Step::Mount, libc::ENOTDIR) => "a directory can only be mounted on a directory, a file on a file",
+        (Step::Mount, libc::ELOOP) => "the destination leads through a link that never ends, or one of procfs",
         (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",

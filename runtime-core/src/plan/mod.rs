@@ -9,10 +9,12 @@ mod affinity;
 mod annotation;
 mod caps;
 mod cgroup;
+mod cgroupfs;
 mod clock;
 pub(crate) mod cpulist;
 mod device;
 pub(crate) mod hook;
+mod idmap;
 mod ids;
 mod label;
 mod mask;
@@ -20,6 +22,7 @@ mod memory;
 mod mount;
 mod namespace;
 mod netdev;
+pub(crate) mod option;
 mod origin;
 mod personality;
 mod process;
@@ -42,13 +45,15 @@ pub use caps::CapabilitySets;
 pub use cgroup::CgroupPlan;
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
+pub use idmap::{IdmapBy, IdmapPlan};
 pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
-pub use mount::{MountKind, MountStep, Propagation};
+pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
+pub use option::Propagation;
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
@@ -85,6 +90,11 @@ impl InRoot {
         }
         Self(parts.join("/"))
     }
+
+    /// True if this is `other` or something below it, going by the names.
+    pub fn is_at_or_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// For people: a plan is read by them only.
@@ -97,7 +107,7 @@ fn octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Er
 pub struct Slot(pub u16);
 
 /// What a slot holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SlotSource {
     /// A detached clone of a host mount, file or directory.
@@ -106,6 +116,8 @@ pub enum SlotSource {
         path: HostPath,
         /// With everything mounted below it.
         recursive: bool,
+        /// Its ids are mapped.
+        idmap: Option<IdmapPlan>,
     },
     /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
     /// container has none there for lack of rights.
@@ -284,7 +296,7 @@ impl Context<'_> {
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
         if self.facts.owns_mounts {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive }))
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
         } else {
             Source::Path(path)
         }
@@ -313,7 +325,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     unsupported::check(cx);
     let namespaces = namespace::plan(cx);
     let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces);
+    let mounts = mount::plan(cx, &namespaces, &root);
     let (devices, links) = device::plan(cx, &namespaces, &mounts);
     let user = ids::user(cx, &namespaces);
     let time_offsets = clock::plan(cx, &namespaces);

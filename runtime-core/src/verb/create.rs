@@ -251,6 +251,9 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    if request.no_pivot {
+        facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
+    }
     facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),

@@ -207,7 +207,7 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
             assert_eq!(has(mount_flag::RECURSIVE), *recursive);
             mount_kind::BIND
         }
-        MountKind::Remount => mount_kind::REMOUNT,
+        MountKind::Remount { .. } => mount_kind::REMOUNT,
         MountKind::Link(target) => {
             assert_eq!(&decoded.text(mount.source), target);
             mount_kind::LINK

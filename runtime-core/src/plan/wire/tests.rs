@@ -75,7 +75,7 @@ impl Random {
                 or_bind: self.maybe(Self::source),
             },
             1 => MountKind::Bind { source: self.source(), recursive: self.coin() },
-            2 => MountKind::Remount,
+            2 => MountKind::Remount { options: self.list(|r| (r.text(), r.text())) },
             _ => MountKind::Link(self.text()),
         };
         MountStep {
@@ -90,6 +90,9 @@ impl Random {
             ordinary_directory: self.coin(),
             readonly_late: self.coin(),
             keep_mode: self.coin(),
+            procfs_root: self.coin(),
+            copy_up: self.coin(),
+            label: None,
         }
     }
 
@@ -148,6 +151,9 @@ impl Random {
                 path: self.text(),
                 source: self.source(),
                 while_preparing: self.propagation(),
+                tree: self.list(Self::propagation),
+                binds: None,
+                hidden: Vec::new(),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
