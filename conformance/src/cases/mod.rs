@@ -14,10 +14,14 @@ mod label;
 mod lifecycle;
 mod limits;
 mod mount;
+mod mounting;
 mod namespace;
+mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
+mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
@@ -45,9 +49,13 @@ pub fn all() -> Vec<Case> {
         label::CASES,
         limits::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
+        net_device::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
+        root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,

@@ -121,7 +121,7 @@ fn beneath(path: &str, root: &str) -> Option<String> {
 }
 
 /// Undoes the octal escapes of mountinfo.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut out = text.to_owned();
     for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         out = out.replace(escape, plain);

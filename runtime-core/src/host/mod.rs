@@ -6,6 +6,7 @@ use crate::spec::Spec;
 
 pub mod cgroup;
 mod label;
+pub mod mounts;
 mod user;
 
 /// The host, as far as a plan depends on it.
@@ -33,6 +34,9 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Where cgroups are.
     pub cgroup: Layout,
+    /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
+    #[serde(default)]
+    pub kernel_filesystems: Vec<String>,
 }
 
 impl HostFacts {
@@ -52,7 +56,26 @@ impl HostFacts {
             apparmor: false,
             selinux: false,
             cgroup: cgroup::probe(own_cgroup)?,
+            kernel_filesystems: Vec::new(),
         })
+    }
+
+    /// The caller alone: what the plan of an exec depends on.
+    pub(crate) fn of_caller() -> Self {
+        let user_namespace = user::is_nested();
+        Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            user_namespace,
+            owns_mounts: false,
+            groups_are_fixed: user_namespace && user::groups_are_fixed(),
+            capabilities: crate::sys::caps::permitted(),
+            kcore: false,
+            apparmor: false,
+            selinux: false,
+            cgroup: Layout::default(),
+            kernel_filesystems: Vec::new(),
+        }
     }
 
     /// Looks at the security modules the config names a label for.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use runtime_stage::fail::Step;
 
+use super::idmount::Mappings;
 use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
@@ -22,11 +23,24 @@ pub(super) struct Table {
 
 impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
-    pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, lowest: RawFd) -> Result<Self> {
+    pub(super) fn open(
+        plan: &Plan,
+        cgroup: Option<&Cgroup>,
+        init: Option<BorrowedFd<'_>>,
+        lowest: RawFd,
+    ) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
+        let mut mappings = Mappings::default();
         for (index, source) in plan.slots.iter().enumerate() {
+            if let (SlotSource::Init, Some(init)) = (source, init) {
+                table.borrow(init)?;
+                continue;
+            }
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
             let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, error))?;
+            if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
+                mappings.apply(&opened, idmap, path).map_err(|error| error.or_at(pointer(plan, index)))?;
+            }
             if let SlotSource::Namespace { path, kind } = source {
                 shared::check(plan, *kind, path, &opened).map_err(|error| error.or_at(pointer(plan, index)))?;
             }
@@ -76,10 +90,11 @@ fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
 /// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
 fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
     match source {
-        SlotSource::Clone { path, recursive } if root => {
+        SlotSource::Clone { path, recursive, .. } if root => {
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
-        SlotSource::Clone { path, recursive } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
+        SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
             Some(dir) => mount::clone_tree(Some(&dir), c"", false),
             None => mount::clone_tree(None, &CString::new(own.as_str())?, false),
@@ -97,11 +112,22 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
     let at = pointer(plan, index);
     let error = match source {
         SlotSource::Clone { path, .. } => {
-            Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error)
+            let errno = error.raw_os_error();
+            let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
+            match errno {
+                Some(libc::EMFILE) => {
+                    failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
+                }
+                Some(libc::EINVAL) => {
+                    failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
+                }
+                _ => failed,
+            }
         }
         SlotSource::CgroupClone { .. } => {
             Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
+        SlotSource::Init => Error::io("cannot join the container", "pidfd_open()", error),
         SlotSource::Proc => Error::io("cannot get a procfs to write to", "fsopen(\"proc\")", error)
             .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
         SlotSource::Namespace { path, kind } if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
@@ -120,12 +146,14 @@ fn pointer(plan: &Plan, index: usize) -> String {
     }
     let mount = plan.mounts.iter().position(|mount| match &mount.kind {
         crate::plan::MountKind::Bind { source, .. } => here(source),
+        crate::plan::MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
         _ => false,
     });
     let join = plan.namespaces.join.iter().position(|join| usize::from(join.slot.0) == index);
     let (step, index) = match (mount, join) {
         (Some(mount), _) => (Step::Mount, mount),
         (_, Some(join)) => (Step::JoinNamespace, join),
+        _ if plan.masks.null.as_ref().is_some_and(here) => return "/linux/maskedPaths".to_owned(),
         _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };

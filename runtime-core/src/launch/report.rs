@@ -7,12 +7,17 @@ use runtime_stage::io::{Block, REPORT};
 use runtime_stage::sys::word;
 
 use super::hook::{self, End, How, Name};
-use crate::plan::{Hook, HookKind, MountKind, Plan};
+use crate::plan::{Hook, HookKind, MountKind, Plan, option};
 use crate::seccomp::syscall_name;
 use crate::{Error, ErrorKind, ExitStatus, error};
 
 /// What runc says before everything that goes wrong inside; engines look for parts of it.
-const PREFIX: &str = "unable to start container process: error during container init";
+fn prefix(plan: &Plan) -> &'static str {
+    match plan.exec {
+        true => "unable to start container process",
+        false => "unable to start container process: error during container init",
+    }
+}
 
 /// A failure as the stage reports it.
 #[derive(Clone, Debug)]
@@ -113,16 +118,37 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
     let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
     let place = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
-    let mut error = Error::new(ErrorKind::Init, format!("{PREFIX}: {place}{what}")).in_step(format!("{step:?}"));
+    let mut error =
+        Error::new(ErrorKind::Init, format!("{}: {place}{what}", prefix(plan))).in_step(format!("{step:?}"));
     error = error.located(pointer);
     if refusal {
         return error.with_reason(refused(report.errno));
     }
     error = error.with_call(call(plan, step, &report), report.errno as i32);
-    match hint(step, report.errno as i32) {
+    match option_hint(plan, step, &report) {
         Some(hint) => error.with_hint(hint),
-        None => error,
+        None => match hint(step, report.errno as i32) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        },
     }
+}
+
+/// A mount option that the filesystem does not take may be one of ours, misspelt.
+fn option_hint(plan: &Plan, step: Step, report: &Report) -> Option<String> {
+    if step != Step::Mount || report.detail == 0 {
+        return None;
+    }
+    let options = match &plan.mounts.get(report.index as usize)?.kind {
+        MountKind::Filesystem { options, .. } | MountKind::Remount { options } => options,
+        _ => return None,
+    };
+    let (name, _) = options.get(report.detail as usize - 1)?;
+    if name == "context" {
+        return Some("a mount label needs SELinux, and a filesystem that takes it".to_owned());
+    }
+    option::nearest(name)
+        .map(|near| format!("{name:?} is neither an option we know nor one of the filesystem; did you mean {near:?}?"))
 }
 
 /// The failures whose words engines match.
@@ -144,7 +170,7 @@ fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Erro
         }
         _ => return None,
     };
-    let error = Error::new(ErrorKind::Init, format!("{PREFIX}: {message}")).located(pointer.to_owned());
+    let error = Error::new(ErrorKind::Init, format!("{}: {message}", prefix(plan))).located(pointer.to_owned());
     Some(error.with_errno(errno).in_step(format!("{step:?}")))
 }
 
@@ -208,7 +234,7 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
 }
 
 fn refused(number: u32) -> &'static str {
-    const ALL: [(Refusal, &str); 11] = [
+    const ALL: [(Refusal, &str); 16] = [
         (Refusal::BadPlan, "the plan does not decode (a bug of ours)"),
         (Refusal::ParentGone, "the runtime went away"),
         (Refusal::NotOrdinaryDirectory, "must be mounted on ordinary directory"),
@@ -219,6 +245,11 @@ fn refused(number: u32) -> &'static str {
         (Refusal::TooManyLinks, "too many symbolic links lead nowhere"),
         (Refusal::NotInPath, "executable file not found in $PATH"),
         (Refusal::NotADirectory, "not a directory"),
+        (Refusal::InsideProc, "cannot be mounted because it is inside /proc (a link leads there)"),
+        (Refusal::NotProcfs, "\"/proc\" cannot be mounted because it is not of type proc"),
+        (Refusal::NotNull, "the host's /dev/null is not the null device (character device 1:3)"),
+        (Refusal::Moved, "somebody moved the mount point meanwhile"),
+        (Refusal::TooDeep, "tmpcopyup: directories are nested too deeply"),
         (Refusal::TakenInPart, "the kernel took only the beginning of the value; more was given than it has room for"),
     ];
     ALL.iter().find(|(refusal, _)| *refusal as u32 == number).map_or("refused", |(_, text)| text)
@@ -237,6 +268,9 @@ fn hint(step: Step, errno: i32) -> Option<&'static str> {
         }
         (Step::Seccomp, libc::EBUSY) => "the runtime itself is under a filter that notifies: there can only be one",
         (Step::Seccomp, libc::ENOMEM) => "the filters the runtime is under and this one are too long together",
+        (Step::Mount, libc::EROFS) => "the mount point does not exist and cannot be made in a read-only filesystem",
+        (Step::Mount, libc::ENOTDIR) => "a directory can only be mounted on a directory, a file on a file",
+        (Step::Mount, libc::ELOOP) => "the destination leads through a link that never ends, or one of procfs",
         (Step::Mount, libc::ENODEV) => "the kernel does not know this filesystem",
         (Step::Mount, libc::EINVAL) => "the kernel or the filesystem does not take this option",
         (Step::PrepareRoot, libc::ENOTDIR) => "the root filesystem must be a directory",
@@ -279,8 +313,8 @@ pub(crate) fn death(plan: &Plan, block: &Block, status: Option<ExitStatus>) -> E
     };
     let origin = plan.origins.of(step, block.get(word::INDEX));
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
-    let error =
-        Error::new(ErrorKind::Init, format!("{PREFIX}: {how} while trying to {what}")).in_step(format!("{step:?}"));
+    let error = Error::new(ErrorKind::Init, format!("{}: {how} while trying to {what}", prefix(plan)))
+        .in_step(format!("{step:?}"));
     match status {
         Some(ExitStatus::Signal(libc::SIGKILL)) => {
             error.with_hint("container init was OOM-killed (memory limit too low?), or somebody killed it")

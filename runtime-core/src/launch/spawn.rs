@@ -252,6 +252,74 @@ fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
     Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
 
+/// A process in a new user namespace that does nothing but keep it, until this value is dropped or we are gone.
+pub(crate) struct Keeper {
+    process: Spawned,
+    /// Its end tells the process that we are gone.
+    _alive: OwnedFd,
+    /// What the process runs on and reads; freed after it was reaped.
+    _memory: Box<KeeperMemory>,
+}
+
+struct KeeperMemory {
+    stack: Stack,
+    ends: [RawFd; 2],
+}
+
+impl Keeper {
+    /// Its pid as we see it.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        use std::os::fd::AsFd;
+        let _ = crate::sys::pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
+        let _ = crate::sys::pidfd::reap(self.process.pidfd.as_fd());
+    }
+}
+
+/// Makes a user namespace and a process that keeps it. The process borrows our memory, so it costs nothing to copy.
+pub(crate) fn keeper() -> io::Result<Keeper> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let ends = [read.as_raw_fd(), write.as_raw_fd()];
+    let mut memory = Box::new(KeeperMemory { stack: Stack(MaybeUninit::uninit()), ends });
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: clone::NEWUSER | clone::VM | clone::PIDFD | clone::CLEAR_SIGHAND,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: SIGCHLD,
+        stack: memory.stack.0.as_mut_ptr() as u64,
+        stack_size: STACK as u64,
+        ..CloneArgs::default()
+    };
+    let entry = keep as unsafe extern "C" fn(*mut u8) -> !;
+    let result = with_signals_blocked(|| {
+        // SAFETY: the child runs `keep` on its own stack and reads only `ends`; both are in `memory`, which is freed
+        // after the child was reaped. It has descriptors of its own (no CLONE_FILES).
+        unsafe {
+            let argument = (&raw mut memory.ends).cast();
+            clone3_call((&raw mut args).cast(), size_of::<CloneArgs>(), entry, argument)
+        }
+    })?;
+    let process = spawned(result, pidfd)?;
+    Ok(Keeper { process, _alive: write, _memory: memory })
+}
+
+/// The keeper's child: waits for the end of the pipe.
+///
+/// # Safety
+/// `argument` points to two descriptors, read end first, that outlive the child.
+unsafe extern "C" fn keep(argument: *mut u8) -> ! {
+    // SAFETY: by the caller's promise.
+    let [read, write] = unsafe { *argument.cast::<[RawFd; 2]>() };
+    raw::close(write);
+    while raw::read(read, &mut [0]).is_err_and(|fail| fail.is(raw::errno::EINTR)) {}
+    raw::exit(0)
+}
+
 /// The vfork child: keeps what the stage needs, and becomes it.
 ///
 /// # Safety

@@ -64,6 +64,14 @@ fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     if lines.is_empty() {
         cx.problem(pointer, "a user namespace without any mapping; map at least container id 0");
     }
+    check_lines(cx, pointer, lines);
+    if !lines.is_empty() && !covers(lines, 0) {
+        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
+    }
+}
+
+/// What the kernel asks of every map.
+pub(super) fn check_lines(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     if lines.len() > MOST_LINES {
         cx.problem(pointer, format!("{} mappings; the kernel takes {MOST_LINES}", lines.len()));
     }
@@ -77,9 +85,6 @@ fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
         if line.size == 0 || end(line.container_id) || end(line.host_id) {
             cx.problem(format!("{pointer}/{index}"), "the size is 0 or the range ends beyond 4294967294");
         }
-    }
-    if !lines.is_empty() && !covers(lines, 0) {
-        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
     }
 }
 
@@ -120,7 +125,9 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         uid: user.uid.unwrap_or(0),
         gid: user.gid.unwrap_or(0),
         groups: user.additional_gids.unwrap_or_default(),
-        keep_groups: cx.facts.groups_are_fixed || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+        keep_groups: cx.facts.groups_are_fixed
+            || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups)
+            || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");

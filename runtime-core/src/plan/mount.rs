@@ -1,165 +1,12 @@
-//! `mounts`: options to attributes, binds to clones, the cgroup filesystem to what the host has.
+//! `mounts`: what each entry becomes, and where it may go.
 
 use runtime_stage::fail::Step;
-use runtime_stage::sys::ms;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use super::option::{self, Options, Propagation, attr};
 use super::root::absolute;
-use super::{Context, InRoot, Kind, Namespaces, SlotSource, Source};
-use crate::cgroup::Mode;
+use super::{Context, IdmapPlan, InRoot, Kind, Namespaces, RootPlan, SlotSource, Source, cgroupfs, idmap};
 use crate::spec;
-
-/// MOUNT_ATTR_* (mount_setattr(2)).
-mod attr {
-    pub(super) const RDONLY: u64 = 0x1;
-    pub(super) const NOSUID: u64 = 0x2;
-    pub(super) const NODEV: u64 = 0x4;
-    pub(super) const NOEXEC: u64 = 0x8;
-    pub(super) const ATIME: u64 = 0x70;
-    pub(super) const NOATIME: u64 = 0x10;
-    pub(super) const STRICTATIME: u64 = 0x20;
-    pub(super) const NODIRATIME: u64 = 0x80;
-    pub(super) const NOSYMFOLLOW: u64 = 0x20_0000;
-    /// What a bind with options loses when the options do not name it.
-    pub(super) const REPLACED: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
-
-    const NAMES: [(u64, &str); 6] = [
-        (RDONLY, "rdonly"),
-        (NOSUID, "nosuid"),
-        (NODEV, "nodev"),
-        (NOEXEC, "noexec"),
-        (NODIRATIME, "nodiratime"),
-        (NOSYMFOLLOW, "nosymfollow"),
-    ];
-
-    /// For people: a plan is read by them only.
-    pub(super) fn names<S: serde::Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        let flags = NAMES.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| (*name).to_owned());
-        let atime = match set & ATIME {
-            0 => None,
-            ATIME => Some("atime (all bits)".to_owned()),
-            NOATIME => Some("noatime".to_owned()),
-            STRICTATIME => Some("strictatime".to_owned()),
-            other => Some(format!("{other:#x}")),
-        };
-        let known = NAMES.iter().fold(ATIME, |all, (bit, _)| all | bit);
-        let rest = Some(set & !known).filter(|rest| *rest != 0).map(|rest| format!("{rest:#x}"));
-        serializer.collect_seq(flags.chain(atime).chain(rest))
-    }
-}
-
-/// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC for the whole tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Propagation(pub u64);
-
-impl Serialize for Propagation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = PROPAGATIONS.iter().find(|(_, p)| *p == *self).map_or("", |(name, _)| name);
-        serializer.serialize_str(name)
-    }
-}
-
-const PROPAGATIONS: [(&str, Propagation); 8] = [
-    ("shared", Propagation(ms::SHARED)),
-    ("slave", Propagation(ms::SLAVE)),
-    ("private", Propagation(ms::PRIVATE)),
-    ("unbindable", Propagation(ms::UNBINDABLE)),
-    ("rshared", Propagation(ms::SHARED | ms::REC)),
-    ("rslave", Propagation(ms::SLAVE | ms::REC)),
-    ("rprivate", Propagation(ms::PRIVATE | ms::REC)),
-    ("runbindable", Propagation(ms::UNBINDABLE | ms::REC)),
-];
-
-/// The propagation an option names.
-pub(super) fn propagation(name: &str) -> Option<Propagation> {
-    PROPAGATIONS.iter().find(|(known, _)| *known == name).map(|(_, propagation)| *propagation)
-}
-
-/// What a mount option does.
-#[derive(Clone, Copy)]
-enum Effect {
-    /// Sets or clears attributes of this mount: set, clear.
-    Attribute(u64, u64),
-    /// The same for the whole tree.
-    Recursive(u64, u64),
-    /// Sets a flag of the superblock.
-    Superblock(&'static str),
-    /// A bind; with everything below.
-    Bind(bool),
-    /// Changes the mount that is there.
-    Remount,
-    /// Known, and without effect here.
-    Nothing,
-    /// Known, and not built yet.
-    Later,
-}
-
-/// The option table of config.md, "Linux mount options". Anything else is the filesystem's own business.
-const OPTIONS: &[(&str, Effect)] = {
-    use Effect::{Attribute as A, Bind, Later, Nothing, Recursive as R, Remount, Superblock};
-    &[
-        ("async", Nothing),
-        ("atime", A(0, attr::NOATIME)),
-        ("bind", Bind(false)),
-        ("defaults", Nothing),
-        ("dev", A(0, attr::NODEV)),
-        ("diratime", A(0, attr::NODIRATIME)),
-        ("dirsync", Superblock("dirsync")),
-        ("exec", A(0, attr::NOEXEC)),
-        ("idmap", Later),
-        ("iversion", Nothing),
-        ("lazytime", Superblock("lazytime")),
-        ("loud", Nothing),
-        ("mand", Superblock("mand")),
-        ("noatime", A(attr::NOATIME, attr::ATIME)),
-        ("nodev", A(attr::NODEV, 0)),
-        ("nodiratime", A(attr::NODIRATIME, 0)),
-        ("noexec", A(attr::NOEXEC, 0)),
-        ("noiversion", Nothing),
-        ("nolazytime", Nothing),
-        ("nomand", Nothing),
-        ("norelatime", Nothing),
-        ("nostrictatime", A(0, attr::STRICTATIME)),
-        ("nosuid", A(attr::NOSUID, 0)),
-        ("nosymfollow", A(attr::NOSYMFOLLOW, 0)),
-        ("ratime", R(0, attr::ATIME)),
-        ("rbind", Bind(true)),
-        ("rdev", R(0, attr::NODEV)),
-        ("rdiratime", R(0, attr::NODIRATIME)),
-        ("relatime", A(0, attr::ATIME)),
-        ("remount", Remount),
-        ("rexec", R(0, attr::NOEXEC)),
-        ("ridmap", Later),
-        ("rnoatime", R(attr::NOATIME, attr::ATIME)),
-        ("rnodev", R(attr::NODEV, 0)),
-        ("rnodiratime", R(attr::NODIRATIME, 0)),
-        ("rnoexec", R(attr::NOEXEC, 0)),
-        ("rnorelatime", R(0, attr::ATIME)),
-        ("rnostrictatime", R(0, attr::ATIME)),
-        ("rnosuid", R(attr::NOSUID, 0)),
-        ("rnosymfollow", R(attr::NOSYMFOLLOW, 0)),
-        ("ro", A(attr::RDONLY, 0)),
-        ("rrelatime", R(0, attr::ATIME)),
-        ("rro", R(attr::RDONLY, 0)),
-        ("rrw", R(0, attr::RDONLY)),
-        ("rstrictatime", R(attr::STRICTATIME, attr::ATIME)),
-        ("rsuid", R(0, attr::NOSUID)),
-        ("rsymfollow", R(0, attr::NOSYMFOLLOW)),
-        ("rw", A(0, attr::RDONLY)),
-        ("silent", Nothing),
-        ("strictatime", A(attr::STRICTATIME, attr::ATIME)),
-        ("suid", A(0, attr::NOSUID)),
-        ("symfollow", A(0, attr::NOSYMFOLLOW)),
-        ("sync", Superblock("sync")),
-        ("tmpcopyup", Later),
-    ]
-};
-
-/// Every option that is not the filesystem's own business.
-pub(crate) fn known_options() -> impl Iterator<Item = &'static str> {
-    let options = OPTIONS.iter().filter(|(_, effect)| !matches!(effect, Effect::Later)).map(|(name, _)| *name);
-    options.chain(PROPAGATIONS.iter().map(|(name, _)| *name))
-}
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -184,13 +31,16 @@ pub enum MountKind {
         recursive: bool,
     },
     /// A change to the mount that is there.
-    Remount,
+    Remount {
+        /// Options of its filesystem to change.
+        options: Vec<(String, String)>,
+    },
     /// A symbolic link to this target.
     Link(String),
 }
 
 impl MountKind {
-    fn filesystem(fstype: &str, source: &str, options: Vec<(String, String)>) -> Self {
+    pub(super) fn filesystem(fstype: &str, source: &str, options: Vec<(String, String)>) -> Self {
         Self::Filesystem { fstype: fstype.to_owned(), source: source.to_owned(), options, or_bind: None }
     }
 }
@@ -222,66 +72,123 @@ pub struct MountStep {
     pub propagation: Vec<Propagation>,
     /// The target must be an ordinary directory (procfs and sysfs).
     pub ordinary_directory: bool,
+    /// The source must be the root of a procfs.
+    pub procfs_root: bool,
     /// Made read-only after everything below it exists.
     pub readonly_late: bool,
     /// An existing target directory gives its mode.
     pub keep_mode: bool,
+    /// What the target directory holds is copied.
+    pub copy_up: bool,
+    /// SELinux context to write on the mounted root.
+    pub label: Option<String>,
 }
 
-/// Options, sorted.
-#[derive(Default)]
-struct Options {
-    set: u64,
-    clear: u64,
-    all_set: u64,
-    all_clear: u64,
-    superblock: Vec<&'static str>,
-    bind: Option<bool>,
-    remount: bool,
-    propagation: Vec<Propagation>,
-    data: Vec<(String, String)>,
-    attributes: bool,
+impl MountStep {
+    pub(super) fn new(kind: MountKind, target: InRoot, options: &Options) -> Self {
+        Self {
+            kind,
+            target,
+            set: options.set,
+            clear: options.clear,
+            relax: 0,
+            all_set: options.all_set,
+            all_clear: options.all_clear,
+            propagation: options.propagation.clone(),
+            ordinary_directory: false,
+            procfs_root: false,
+            readonly_late: false,
+            keep_mode: false,
+            copy_up: false,
+            label: None,
+        }
+    }
+
+    /// Cuts a clone of a host mount loose from the host, unless its own options do it first: it would be a peer of
+    /// the original, and what is mounted on one shows on the other.
+    pub(super) fn cut_loose(&mut self, recursive: bool, by: Option<Propagation>) {
+        let Some(by) = by else { return };
+        let first = self.propagation.first();
+        if !first.is_some_and(|first| first.sends_nothing() && (first.is_recursive() || !recursive)) {
+            self.propagation.insert(0, by);
+        }
+    }
 }
 
-pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<MountStep> {
+pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, root: &RootPlan) -> Vec<MountStep> {
     let mut steps = Vec::new();
     for (index, mount) in cx.spec.mounts.iter().flatten().enumerate() {
         let before = steps.len();
-        one(cx, namespaces, index, mount, &mut steps);
+        one(cx, namespaces, root, index, mount, &mut steps);
         let what = format!("mount {} on {}", described(mount), mount.destination.as_deref().unwrap_or_default());
         for step in before..steps.len() {
             cx.origins.note(Step::Mount, step, format!("/mounts/{index}"), what.as_str());
             cx.origins.note(Step::SealMount, step, format!("/mounts/{index}"), what.as_str());
         }
     }
+    seal_now_what_is_covered(&mut steps);
     steps
 }
 
-fn described(mount: &spec::Mount) -> String {
-    let bind = mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind");
-    let source = mount.source.as_deref().unwrap_or_default();
-    if bind { source.to_owned() } else { mount.typ.clone().unwrap_or_default() }
+/// A mount is sealed by its path; where a later one stands over it, that would be the wrong one. And a remount says
+/// anew what the mount is.
+fn seal_now_what_is_covered(steps: &mut [MountStep]) {
+    for index in 0..steps.len() {
+        let (until, after) = steps.split_at_mut(index + 1);
+        let step = &mut until[index];
+        if !step.readonly_late {
+            continue;
+        }
+        let remount = |later: &&MountStep| matches!(later.kind, MountKind::Remount { .. });
+        if after.iter().filter(|later| !remount(later)).any(|later| step.target.is_at_or_below(&later.target)) {
+            step.readonly_late = false;
+            step.set |= attr::RDONLY;
+        } else if let Some(last) = after.iter().filter(remount).rfind(|later| later.target == step.target) {
+            step.readonly_late = last.set & attr::RDONLY != 0;
+        }
+    }
 }
 
-fn one(cx: &mut Context<'_>, namespaces: &Namespaces, index: usize, mount: &spec::Mount, steps: &mut Vec<MountStep>) {
+fn is_bind(mount: &spec::Mount) -> bool {
+    mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind")
+}
+
+fn described(mount: &spec::Mount) -> String {
+    let text = if is_bind(mount) { &mount.source } else { &mount.typ };
+    text.clone().unwrap_or_default()
+}
+
+fn one(
+    cx: &mut Context<'_>,
+    namespaces: &Namespaces,
+    root: &RootPlan,
+    index: usize,
+    mount: &spec::Mount,
+    steps: &mut Vec<MountStep>,
+) {
     let at = format!("/mounts/{index}");
     let Some(target) = target(cx, &at, mount) else { return };
-    let options = options(cx, &at, mount);
-    if mount.uid_mappings.is_some() || mount.gid_mappings.is_some() {
-        cx.problem(format!("{at}/uidMappings"), "not supported by this version of runtime");
+    for (index, option) in mount.options.iter().flatten().enumerate() {
+        cx.no_nul(&format!("{at}/options/{index}"), option);
     }
+    let options = option::parse(mount.options.iter().flatten().map(String::as_str));
     let fstype = mount.typ.as_deref().unwrap_or_default();
-    if options.bind.is_none() && !options.remount && fstype == "cgroup" {
-        return cgroup(cx, namespaces, mount, target, &options, steps);
+    cx.no_nul(&format!("{at}/type"), fstype);
+    cx.no_nul(&format!("{at}/source"), mount.source.as_deref().unwrap_or_default());
+    if options.copy_up && (fstype != "tmpfs" || options.bind.is_some() || options.remount) {
+        cx.problem(format!("{at}/options"), "tmpcopyup is for a new tmpfs only");
     }
-    let step = if let Some(recursive) = options.bind {
-        bind(cx, &at, mount, target, options, recursive)
-    } else if options.remount {
-        Some(step(MountKind::Remount, target, &options))
+    let idmap = idmap::plan(cx, namespaces, &at, mount, &options);
+    if options.remount {
+        // With or without "bind", as for mount(8): no source is looked at.
+        steps.push(remount(target, &options));
+    } else if let Some(recursive) = options.bind {
+        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap));
+    } else if fstype == "cgroup" {
+        cgroupfs::plan(cx, namespaces, root, &at, mount, target, &options, steps);
     } else {
-        filesystem(cx, namespaces, &at, mount, target, options, fstype)
-    };
-    steps.extend(step);
+        steps.extend(filesystem(cx, namespaces, &at, mount, target, &options));
+    }
 }
 
 /// The destination; nothing may go over the root, and little over /proc.
@@ -319,13 +226,16 @@ const COVERABLE: [&str; 10] = [
     "proc/sys/crypto/fips_enabled",
 ];
 
-/// Anything else mounted over /proc would redirect what is written there (CVE-2019-16884).
+/// Anything else mounted over /proc would redirect what is written there (CVE-2019-16884). Links that lead there are
+/// the stage's to refuse, and so is a bind whose source is no procfs.
 fn in_proc(cx: &mut Context<'_>, pointer: &str, mount: &spec::Mount, target: &InRoot) {
-    let bind = mount.options.iter().flatten().any(|option| option == "bind" || option == "rbind");
     let path = target.0.as_str();
+    let remount = mount.options.iter().flatten().any(|option| option == "remount");
+    if remount {
+        return;
+    }
     if path == "proc" {
-        let procfs = if bind { mount.source.as_deref() == Some("/proc") } else { mount.typ.as_deref() == Some("proc") };
-        if !procfs {
+        if !is_bind(mount) && mount.typ.as_deref() != Some("proc") {
             cx.problem(pointer, "\"/proc\" cannot be mounted because it is not of type proc");
         }
     } else if path.starts_with("proc/") && !COVERABLE.contains(&path) {
@@ -333,79 +243,62 @@ fn in_proc(cx: &mut Context<'_>, pointer: &str, mount: &spec::Mount, target: &In
     }
 }
 
-fn options(cx: &mut Context<'_>, at: &str, mount: &spec::Mount) -> Options {
-    let mut sorted = Options::default();
-    for (index, option) in mount.options.iter().flatten().enumerate() {
-        let pointer = format!("{at}/options/{index}");
-        cx.no_nul(&pointer, option);
-        if let Some(propagation) = propagation(option) {
-            sorted.propagation.push(propagation);
-            continue;
-        }
-        match OPTIONS.iter().find(|(name, _)| name == option).map(|(_, effect)| *effect) {
-            Some(Effect::Attribute(set, clear)) => {
-                sorted.set = sorted.set & !clear | set;
-                sorted.clear = sorted.clear & !set | clear;
-                sorted.attributes = true;
-            }
-            Some(Effect::Recursive(set, clear)) => {
-                sorted.all_set = sorted.all_set & !clear | set;
-                sorted.all_clear = sorted.all_clear & !set | clear;
-            }
-            Some(Effect::Superblock(flag)) => sorted.superblock.push(flag),
-            Some(Effect::Bind(recursive)) => sorted.bind = Some(recursive || sorted.bind == Some(true)),
-            Some(Effect::Remount) => sorted.remount = true,
-            Some(Effect::Nothing) => {}
-            Some(Effect::Later) => cx.problem(pointer, format!("{option}: not supported by this version of runtime")),
-            None => {
-                let (name, value) = option.split_once('=').unwrap_or((option, ""));
-                sorted.data.push((name.to_owned(), value.to_owned()));
-            }
-        }
-    }
-    sorted
+fn remount(target: InRoot, options: &Options) -> MountStep {
+    let settings = settings(options, true);
+    let mut step = MountStep::new(MountKind::Remount { options: settings }, target, options);
+    step.relax = attr::REPLACED & !step.set & !step.clear;
+    step
 }
 
-fn step(kind: MountKind, target: InRoot, options: &Options) -> MountStep {
-    MountStep {
-        kind,
-        target,
-        set: options.set,
-        clear: options.clear | if options.set & attr::ATIME != 0 { attr::ATIME } else { 0 },
-        relax: 0,
-        all_set: options.all_set,
-        all_clear: options.all_clear | if options.all_set & attr::ATIME != 0 { attr::ATIME } else { 0 },
-        propagation: options.propagation.clone(),
-        ordinary_directory: false,
-        readonly_late: false,
-        keep_mode: false,
-    }
+/// The filesystem's options, for fsconfig(2).
+fn settings(options: &Options, change: bool) -> Vec<(String, String)> {
+    // On a new filesystem these are how it is anyway.
+    let off = |flag: &str| matches!(flag, "async" | "nolazytime" | "nomand");
+    let flags = options.superblock.iter().filter(|flag| change || !off(flag));
+    let flags = flags.map(|flag| ((*flag).to_owned(), String::new()));
+    flags.chain(options.data.iter().map(|(name, value, _)| (name.clone(), value.clone()))).collect()
 }
 
+#[allow(clippy::too_many_arguments, reason = "one call site; a struct for it would only rename them")]
 fn bind(
     cx: &mut Context<'_>,
+    root: &RootPlan,
     at: &str,
     mount: &spec::Mount,
     target: InRoot,
-    options: Options,
+    options: &Options,
     recursive: bool,
+    idmap: Option<IdmapPlan>,
 ) -> Option<MountStep> {
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
         cx.problem(format!("{at}/source"), "a bind mount needs a source");
         return None;
     }
-    cx.no_nul(&format!("{at}/source"), source);
-    if let Some((name, _)) = options.data.first() {
-        let message = format!("bind mounts cannot have any filesystem-specific options applied: {name:?}");
-        cx.problem(format!("{at}/options"), message);
+    for (name, _, index) in &options.data {
+        let mut message = format!("bind mounts cannot have any filesystem-specific options applied: {name:?}");
+        if let Some(near) = option::nearest(name) {
+            message.push_str(&format!("; did you mean {near:?}?"));
+        }
+        cx.problem(format!("{at}/options/{index}"), message);
     }
-    let source = absolute(&cx.request.bundle, source);
-    let kind = MountKind::Bind { source: cx.host(source, recursive), recursive };
-    let mut step = step(kind, target, &options);
+    if let Some(flag) = options.superblock.iter().find(|flag| !matches!(**flag, "async" | "nolazytime" | "nomand")) {
+        cx.warnings.push(format!("{at}/options: {flag:?} is a property of the filesystem; a bind does not change it"));
+    }
+    let path = absolute(&cx.request.bundle, source);
+    let source = match idmap {
+        None => cx.host(path, recursive),
+        idmap => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
+    };
+    let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {
         step.relax = attr::REPLACED & !options.set & !options.clear;
     }
+    if options.clear & attr::ATIME != 0 {
+        step.relax |= attr::NODIRATIME & !options.set & !options.clear;
+    }
+    step.procfs_root = step.target.0 == "proc";
+    step.cut_loose(recursive, root.binds);
     Some(step)
 }
 
@@ -418,29 +311,33 @@ fn filesystem(
     at: &str,
     mount: &spec::Mount,
     target: InRoot,
-    options: Options,
-    fstype: &str,
+    options: &Options,
 ) -> Option<MountStep> {
-    if fstype.is_empty() || fstype == "bind" {
-        let message = "a mount needs a type, or the option bind or rbind";
+    let fstype = mount.typ.clone().unwrap_or_default();
+    if fstype.is_empty() || fstype == "bind" || fstype == "none" {
+        let message = format!("{fstype:?} is no filesystem: name one, or add the option \"bind\" or \"rbind\"");
         cx.problem(format!("{at}/type"), message);
         return None;
     }
-    let mut settings: Vec<(String, String)> =
-        options.superblock.iter().map(|flag| ((*flag).to_owned(), String::new())).collect();
-    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype) {
-        settings.push(("ro".to_owned(), String::new()));
+    let mut settings = settings(options, false);
+    if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype.as_str()) {
+        settings.insert(0, ("ro".to_owned(), String::new()));
     }
-    let has_mode = options.data.iter().any(|(name, _)| name == "mode");
-    settings.extend(options.data.iter().cloned());
-    let source = mount.source.clone().unwrap_or_default();
-    cx.no_nul(&format!("{at}/source"), &source);
-    mapped_ids(cx, namespaces, at, &options);
+    let has_mode = options.data.iter().any(|(name, ..)| name == "mode");
+    let label = label(cx, &fstype, &mut settings);
+    mapped_ids(cx, namespaces, at, options);
     let or_bind = host_instead(cx, namespaces, &fstype);
-    let kind = MountKind::Filesystem { fstype: fstype.to_owned(), source, options: settings, or_bind };
-    let mut step = step(kind, target, &options);
+    let kind = MountKind::Filesystem {
+        fstype: fstype.clone(),
+        source: mount.source.clone().unwrap_or_default(),
+        options: settings,
+        or_bind,
+    };
+    let mut step = MountStep::new(kind, target, options);
     step.ordinary_directory = fstype == "proc" || fstype == "sysfs";
     step.keep_mode = fstype == "tmpfs" && !has_mode;
+    step.copy_up = options.copy_up;
+    step.label = label;
     if (fstype == "tmpfs" || step.target.0 == "dev") && step.set & attr::RDONLY != 0 {
         step.set &= !attr::RDONLY;
         step.readonly_late = true;
@@ -455,15 +352,16 @@ fn host_instead(cx: &mut Context<'_>, namespaces: &Namespaces, fstype: &str) -> 
     let (kind, path) = match fstype {
         "proc" => (Kind::Pid, "/proc"),
         "sysfs" => (Kind::Network, "/sys"),
+        "cgroup2" => return cgroupfs::instead(cx, namespaces),
         _ => return None,
     };
-    (inside(cx, namespaces) && !namespaces.is_private(kind)).then(|| cx.host(path.to_owned(), true))
+    (cgroupfs::inside(cx, namespaces) && !namespaces.is_private(kind)).then(|| cx.host(path.to_owned(), true))
 }
 
 /// `uid=` and `gid=` are ids of the container: the kernel refuses those that are not mapped, without saying which.
 fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: &Options) {
     let Some(maps) = &namespaces.maps else { return };
-    for (name, value) in &options.data {
+    for (name, value, index) in &options.data {
         let lines = match name.as_str() {
             "uid" => &maps.uid,
             "gid" => &maps.gid,
@@ -471,78 +369,23 @@ fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: 
         };
         if value.parse().is_ok_and(|id| !super::ids::covers(lines, id)) {
             let message = format!("cannot specify {name}={value} mount option for rootless container: not mapped");
-            cx.problem(format!("{at}/options"), message);
+            cx.problem(format!("{at}/options/{index}"), message);
         }
     }
 }
 
-/// `type: cgroup`: cgroup2 where that is what the host has, else a tmpfs with one entry per v1 hierarchy.
-fn cgroup(
-    cx: &mut Context<'_>,
-    namespaces: &Namespaces,
-    mount: &spec::Mount,
-    target: InRoot,
-    options: &Options,
-    steps: &mut Vec<MountStep>,
-) {
-    if cx.facts.cgroup.mode == Mode::V2 {
-        let kind = MountKind::Filesystem {
-            fstype: "cgroup2".to_owned(),
-            source: mount.source.clone().unwrap_or_default(),
-            options: Vec::new(),
-            // In a user namespace the kernel only mounts what a cgroup namespace of that user shows.
-            or_bind: (inside(cx, namespaces) && !namespaces.is_private(Kind::Cgroup)).then(|| own_cgroup(cx, 0)),
-        };
-        steps.push(step(kind, target, options));
-        return;
-    }
-    let settings = vec![("mode".to_owned(), "755".to_owned())];
-    let mut base = step(MountKind::filesystem("tmpfs", "tmpfs", settings), target.clone(), options);
-    base.set &= !attr::RDONLY;
-    base.readonly_late = options.set & attr::RDONLY != 0;
-    base.propagation.clear();
-    steps.push(base);
-    let facts = cx.facts;
-    for (index, hierarchy) in facts.cgroup.hierarchies.iter().enumerate().filter(|(_, h)| !h.v2) {
-        let below = InRoot(format!("{}/{}", target.0, hierarchy.name));
-        let kind = if namespaces.is_private(Kind::Cgroup) {
-            let options = hierarchy.controllers.iter().flat_map(|controller| v1_options(controller)).collect();
-            MountKind::filesystem("cgroup", "cgroup", options)
-        } else {
-            MountKind::Bind { source: own_cgroup(cx, index), recursive: false }
-        };
-        steps.push(step(kind, below, options));
-        for controller in hierarchy.controllers.iter().filter(|c| **c != hierarchy.name && !c.starts_with("name=")) {
-            let link = InRoot(format!("{}/{controller}", target.0));
-            steps.push(step(MountKind::Link(hierarchy.name.clone()), link, &Options::default()));
+/// `linux.mountLabel`: an option of the filesystems that take it, an attribute of the root for mqueue, nothing for
+/// procfs and sysfs, whose files have labels of their own.
+pub(super) fn label(cx: &Context<'_>, fstype: &str, settings: &mut Vec<(String, String)>) -> Option<String> {
+    let label = cx.spec.linux.as_ref()?.mount_label.clone().filter(|label| !label.is_empty())?;
+    match fstype {
+        "proc" | "sysfs" => None,
+        "mqueue" => Some(label),
+        _ => {
+            if !settings.iter().any(|(name, _)| name == "context") {
+                settings.push(("context".to_owned(), label));
+            }
+            None
         }
-    }
-}
-
-/// True if the container's mounts are made in a user namespace.
-fn inside(cx: &Context<'_>, namespaces: &Namespaces) -> bool {
-    namespaces.is_private(Kind::User) || cx.facts.user_namespace
-}
-
-/// The container's cgroup directory in one hierarchy, as the source of a bind.
-fn own_cgroup(cx: &mut Context<'_>, index: usize) -> Source {
-    let facts = cx.facts;
-    let hierarchy = facts.cgroup.hierarchies.get(index);
-    let own = hierarchy.and_then(|h| Some(format!("{}{}", h.mount, h.own.as_deref()?.trim_end_matches('/'))));
-    let own = own.unwrap_or_default();
-    if facts.owns_mounts {
-        return Source::Slot(cx.slot(SlotSource::CgroupClone { hierarchy: index, own }));
-    }
-    let path = cx.spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-    let placed = crate::cgroup::place(&facts.cgroup, path, &cx.request.id).ok();
-    let place = placed.and_then(|placement| placement.dirs.get(index).map(crate::cgroup::Place::absolute));
-    Source::Cgroup { place: index, path: place.unwrap_or_default(), own }
-}
-
-/// "cpu" is a flag; "name=systemd" is a hierarchy without controllers.
-fn v1_options(controller: &str) -> Vec<(String, String)> {
-    match controller.split_once('=') {
-        Some((name, value)) => vec![("none".to_owned(), String::new()), (name.to_owned(), value.to_owned())],
-        None => vec![(controller.to_owned(), String::new())],
     }
 }

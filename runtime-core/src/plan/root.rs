@@ -4,7 +4,7 @@ use runtime_stage::fail::Step;
 use runtime_stage::sys::ms;
 use serde::Serialize;
 
-use super::mount::{Propagation, propagation};
+use super::option::{Propagation, propagation};
 use super::{Context, Source};
 
 /// The root filesystem.
@@ -17,12 +17,35 @@ pub struct RootPlan {
     pub source: Source,
     /// Propagation of the host's tree while preparing.
     pub while_preparing: Propagation,
+    /// Propagation of the root filesystem's own tree, applied in order before anything is mounted on it.
+    pub tree: Vec<Propagation>,
+    /// Propagation of a clone of a host mount that says nothing about it; absent: it stays the original's peer.
+    pub binds: Option<Propagation>,
     /// Propagation of the new "/"; absent: what it inherits.
     pub propagation: Option<Propagation>,
     /// Remount it read-only at the end.
     pub readonly: bool,
     /// Use chroot in place of pivot_root.
     pub no_pivot: bool,
+    /// Mount points of the host to take away, which chroot would leave behind.
+    pub hidden: Vec<String>,
+}
+
+impl RootPlan {
+    /// That of a container which is joined: there already.
+    pub(super) fn joined() -> Self {
+        Self {
+            path: String::new(),
+            source: Source::Path(String::new()),
+            while_preparing: Propagation(0),
+            tree: Vec::new(),
+            binds: None,
+            hidden: Vec::new(),
+            propagation: None,
+            readonly: false,
+            no_pivot: false,
+        }
+    }
 }
 
 pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
@@ -49,9 +72,15 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     if requested.is_some_and(|p| p.0 & ms::PRIVATE != 0) && cx.request.no_pivot {
         cx.problem("/linux/rootfsPropagation", "private propagation does not work with --no-pivot");
     }
-    // The host must never see our mounts, whatever the container's own root becomes later.
-    let private = Propagation(ms::PRIVATE | ms::REC);
-    let slave = Propagation(ms::SLAVE | ms::REC);
+    let asks = |kind: u64| requested.is_some_and(|propagation| propagation.0 & kind != 0);
+    // The host must never see our mounts, whatever the container's own root becomes later. That holds for its mount
+    // table as we inherit it and for every clone the parent makes: a clone of a shared mount is its peer.
+    let usual = if asks(ms::PRIVATE) { Propagation::RPRIVATE } else { Propagation::RSLAVE };
+    let mut tree = vec![usual];
+    if !asks(ms::SLAVE) && usual == Propagation::RSLAVE {
+        // What the host mounts on the root filesystem later is not seen either, unless it was asked for.
+        tree.push(Propagation::PRIVATE);
+    }
     for (step, what) in
         [(Step::PrepareRoot, "prepare the root filesystem"), (Step::EnterRoot, "enter the root filesystem")]
     {
@@ -61,10 +90,13 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     RootPlan {
         source: cx.host(path.clone(), true),
         path,
-        while_preparing: if requested.is_some_and(|p| p.0 & ms::PRIVATE != 0) { private } else { slave },
+        while_preparing: usual,
+        tree,
+        binds: (!asks(ms::SHARED)).then_some(usual),
         propagation: requested,
         readonly: root.readonly,
         no_pivot: cx.request.no_pivot,
+        hidden: cx.facts.kernel_filesystems.clone(),
     }
 }
 

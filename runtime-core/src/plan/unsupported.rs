@@ -10,11 +10,8 @@ pub(crate) const NOT_SUPPORTED: &str = "not supported by this version of runtime
 type Asks = fn(&Spec) -> bool;
 
 /// Every property that no other noun plans, and how to see that a config asks for it.
-const NOT_YET: &[(&str, Asks)] = &[
-    ("/linux/netDevices", |spec| linux(spec, |l| l.net_devices.as_ref().is_some_and(|map| !map.is_empty()))),
-    ("/linux/mountLabel", |spec| linux(spec, |l| l.mount_label.as_ref().is_some_and(|label| !label.is_empty()))),
-    ("/linux/intelRdt", |spec| linux(spec, |l| l.intel_rdt.is_some())),
-];
+const NOT_YET: &[(&str, Asks)] =
+    &[("/linux/mountLabel", |spec| linux(spec, |l| l.mount_label.as_ref().is_some_and(|label| !label.is_empty())))];
 
 fn linux(spec: &Spec, asks: impl Fn(&Linux) -> bool) -> bool {
     spec.linux.as_ref().is_some_and(asks)

@@ -100,6 +100,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.namespaces.fork, flag::FORK),
         (joins, flag::NOT_DUMPABLE),
         (plan.namespaces.loopback, flag::LOOPBACK),
+        (!plan.net_devices.is_empty(), flag::NET_DEVICES),
         (plan.root.no_pivot, flag::NO_PIVOT),
         (!plan.hooks.host.is_empty(), flag::HOST_HOOKS),
         (plan.terminal.is_some(), flag::TERMINAL),
@@ -109,6 +110,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.capabilities.is_some(), flag::CAPABILITIES),
         (plan.user.keep_groups, flag::KEEP_GROUPS),
         (plan.program.from_path, flag::SEARCH_PATH),
+        (plan.exec, flag::EXEC),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }
@@ -124,12 +126,15 @@ fn descriptors(header: &mut Header, arena: &mut Arena, extra: &Extra) {
 
 fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.unshare = plan.namespaces.unshare.iter().fold(0, |flags, kind| flags | kind.flag());
-    let joins: Vec<wire::Join> = plan
-        .namespaces
-        .join
-        .iter()
-        .map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() })
-        .collect();
+    let mut joins: Vec<wire::Join> = Vec::new();
+    for join in &plan.namespaces.join {
+        let slot = u32::from(join.slot.0);
+        match joins.last_mut() {
+            // One descriptor of a process stands for all its namespaces, in one call.
+            Some(last) if last.slot == slot => last.kind |= join.kind.flag(),
+            _ => joins.push(wire::Join { slot, kind: join.kind.flag() }),
+        }
+    }
     header.joins = arena.list(&joins);
     header.proc = plan.proc.map_or(NO_SLOT, |slot| slot.0.into());
     header.time_offsets = arena.text(plan.time_offsets.as_deref().unwrap_or_default());
@@ -164,7 +169,9 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bo
         header.root_at = arena.text(&plan.root.path);
     }
     header.root_propagation = plan.root.while_preparing.0 as u32;
+    header.tree_propagation = propagations(arena, &plan.root.tree);
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
+    header.hidden = arena.texts(plan.root.hidden.iter().map(String::as_str));
     let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step, cgroups)).collect();
     header.mounts = arena.list(&mounts);
     let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();
@@ -191,6 +198,17 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bo
     }
 }
 
+fn propagations(arena: &mut Arena, list: &[super::Propagation]) -> List<u32> {
+    let list: Vec<u32> = list.iter().map(|propagation| propagation.0 as u32).collect();
+    arena.list(&list)
+}
+
+fn fs_options(arena: &mut Arena, options: &[(String, String)]) -> List<FsOption> {
+    let options: Vec<FsOption> =
+        options.iter().map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) }).collect();
+    arena.list(&options)
+}
+
 fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
     let bind = match &node.source {
         DeviceSource::Node => None,
@@ -209,13 +227,27 @@ fn device(arena: &mut Arena, node: &super::DeviceNode) -> wire::Device {
     }
 }
 
+/// fsconfig(2) takes no longer text.
+const LONGEST_OPTION: usize = 255;
+
+/// The options as one text for mount(2).
+fn mount_data(options: &[(String, String)]) -> String {
+    let texts = options.iter().map(|(key, value)| match (key.as_str(), value.as_str()) {
+        (key, "") => key.to_owned(),
+        (key, value) if key.ends_with("context") => format!("{key}=\"{value}\""),
+        (key, value) => format!("{key}={value}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
 fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
     let bits = [
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
         (step.readonly_late, mount_flag::READONLY_LATE),
         (step.keep_mode, mount_flag::KEEP_MODE),
+        (step.copy_up, mount_flag::COPY_UP),
+        (step.procfs_root, mount_flag::PROCFS_ROOT),
     ];
-    let propagation: Vec<u32> = step.propagation.iter().map(|propagation| propagation.0 as u32).collect();
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
         target: arena.text(&step.target.0),
@@ -225,19 +257,20 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
         attr_relax: step.relax,
         all_set: step.all_set,
         all_clear: step.all_clear,
-        propagation: arena.list(&propagation),
+        propagation: propagations(arena, &step.propagation),
+        label: arena.text(step.label.as_deref().unwrap_or_default()),
         ..wire::Mount::default()
     };
     match &step.kind {
         MountKind::Filesystem { fstype, source: shown, options, or_bind } => {
             record.kind = mount_kind::FILESYSTEM;
             record.fstype = arena.text(fstype);
-            let options: Vec<FsOption> = options
-                .iter()
-                .map(|(key, value)| FsOption { key: arena.text(key), value: arena.text(value) })
-                .collect();
-            record.options = arena.list(&options);
+            record.options = fs_options(arena, options);
             record.source = arena.text(shown);
+            if options.iter().any(|(key, value)| key.len().max(value.len()) > LONGEST_OPTION) {
+                record.flags |= mount_flag::BY_MOUNT;
+                record.data = arena.text(&mount_data(options));
+            }
             if or_bind.is_some() {
                 record.flags |= mount_flag::BIND_ON_EPERM;
                 (record.slot, record.source) = source(arena, or_bind.as_ref(), cgroups);
@@ -250,7 +283,10 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
             record.attr_set |= borrowed(Some(from), cgroups);
             record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
         }
-        MountKind::Remount => record.kind = mount_kind::REMOUNT,
+        MountKind::Remount { options } => {
+            record.kind = mount_kind::REMOUNT;
+            record.options = fs_options(arena, options);
+        }
         MountKind::Link(target) => {
             record.kind = mount_kind::LINK;
             record.source = arena.text(target);

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached clone of what `path` names, relative to `dir`. An empty path is
 /// `dir` itself.
@@ -22,6 +22,26 @@ pub(crate) fn clone_tree(dir: Option<&dyn AsFd>, path: &CStr, recursive: bool) -
     }
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP: the ids of a detached mount are those of a user namespace.
+pub(crate) fn map_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    // SAFETY: the path is empty and NUL-terminated, the attributes outlive the call and have the size that is told.
+    let result = unsafe {
+        let size = size_of::<libc::mount_attr>();
+        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The root of a new procfs that is mounted nowhere; where the caller may not make one, that of the host's.

@@ -16,8 +16,9 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
+use crate::rdt::Groups;
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
@@ -84,6 +85,7 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
         cgroup.kill_all()?;
         cgroup.remove(PATIENCE)?;
     }
+    crate::rdt::remove(&record.rdt)?;
     dir.remove()
 }
 
@@ -114,11 +116,20 @@ fn make(
     if let Some(planned) = &plan.cgroup {
         *cgroup = make_cgroup(runtime, plan, planned, record)?;
     }
+    let groups = match &plan.rdt {
+        Some(planned) => {
+            let groups = Groups::prepare(planned, &mut record.rdt);
+            dir.write(record)?;
+            Some(groups?)
+        }
+        None => None,
+    };
     let stdio = match request.stdio {
         Stdio::Inherit => None,
         Stdio::Fds(fds) => Some(fds),
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
@@ -135,6 +146,12 @@ fn make(
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
         dir.write(record)?;
+    }
+    if let Some(socket) = pidfd_socket {
+        launch.send_pidfd(&socket, "standard")?;
+    }
+    if let Some(groups) = &groups {
+        groups.join(launch.identity().0)?;
     }
     if record.inline_gate {
         launch.open_gate()?;
@@ -200,6 +217,11 @@ fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
     Ok((spec, text))
 }
 
+/// `process` of the bundle's `config.json`, as it is now.
+pub(super) fn bundle_process(bundle: &Path) -> Result<Option<crate::spec::Process>> {
+    Ok(config(bundle, Config::Bundle)?.0.process)
+}
+
 /// Reads a regular file of bounded size; a fifo in its place must not stop us.
 fn read(bundle: &Path, path: &Path) -> Result<String> {
     let call = format!("open({path:?})");
@@ -238,6 +260,9 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
+    if request.no_pivot {
+        facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
+    }
     facts.probe_labels(spec);
     let request = Request {
         id: request.id.to_owned(),
@@ -252,6 +277,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        exec: None,
         rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
@@ -279,9 +305,11 @@ fn record(
         init_process_start: 0,
         owner: nix::unistd::geteuid().as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
+        rdt: crate::rdt::Made::default(),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
         rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
+        no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
         resources: None,
@@ -303,7 +331,7 @@ fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Written beside and renamed, so that whoever waits for it never reads half a number; no newline at the end.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let explain = |e: std::io::Error| Error::io("cannot write the pid file", format!("open({path:?})"), e);
     let name = path.file_name().ok_or_else(|| explain(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
     let mut hidden = std::ffi::OsString::from(".");

@@ -68,6 +68,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     kill_hook(&dir, force);
     kill_init(&dir, &record, deadline)?;
     remove_cgroup(&record, dir.root().boot_id()?, deadline)?;
+    remove_rdt(&record, dir.root().boot_id()?)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
@@ -104,6 +105,11 @@ fn kill_hook(dir: &Dir, force: bool) {
     {
         kill_tree(pid);
     }
+}
+
+/// A group of an earlier boot is somebody else's.
+fn remove_rdt(record: &Record, boot_id: &str) -> Result<()> {
+    if record.boot_id == boot_id { crate::rdt::remove(&record.rdt) } else { Ok(()) }
 }
 
 /// Without force, only a container that has ended or never started.

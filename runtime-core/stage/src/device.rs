@@ -2,10 +2,10 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
-use crate::mount;
 use crate::path::{self, Name};
 use crate::sys::{self, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, Stat, errno};
 use crate::wire::{Device, Link, NO_SLOT, Plan, Text, Z};
+use crate::{attribute, mount};
 
 /// Makes every device node. Neighbours in the list share the look-up of their directory.
 pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
@@ -72,7 +72,7 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
     if device.slot != NO_SLOT || device.host.len > 0 {
         return bind(plan, io, folder, name, device);
     }
-    let number = makedev(device.major, device.minor);
+    let number = sys::makedev(device.major, device.minor);
     match sys::mknodat(folder, name.z(), device.mode, number) {
         Ok(()) => {}
         Err(fail) if fail.is(errno::EEXIST) => return same(folder, name, device),
@@ -90,17 +90,18 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
 /// What is there already must be the very device (config-linux.md, "Devices").
 fn same(folder: i32, name: &Name, device: &Device) -> Result<()> {
     let there = sys::stat(folder, name.z())?;
-    if there.is(device.mode & Stat::TYPE) && there.device == (device.major, device.minor) {
-        return Ok(());
-    }
-    Err(Fail::refuse(Refusal::DeviceDiffers))
+    if is(&there, device) { Ok(()) } else { Err(Fail::refuse(Refusal::DeviceDiffers)) }
+}
+
+fn is(file: &Stat, device: &Device) -> bool {
+    file.is(device.mode & Stat::TYPE) && file.device == (device.major, device.minor)
 }
 
 /// The host's node on an empty file, where mknod is not for us.
 fn bind(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {
     let source = mount::host_tree(io, device.slot, plan.text(device.host)?, 0)?;
     let there = sys::stat(source, Z::EMPTY)?;
-    if !there.is(device.mode & Stat::TYPE) || there.device != (device.major, device.minor) {
+    if !is(&there, device) {
         return Err(Fail::refuse(Refusal::DeviceDiffers));
     }
     match sys::openat(folder, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644) {
@@ -111,11 +112,6 @@ fn bind(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> 
     let target = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
     let moved = sys::move_mount(source, target);
     sys::close(target);
-    moved
-}
-
-/// A device number as mknod(2) takes it.
-fn makedev(major: u32, minor: u32) -> u64 {
-    let (major, minor) = (u64::from(major), u64::from(minor));
-    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+    moved?;
+    attribute::cut_loose(io, source)
 }

@@ -133,6 +133,16 @@ pub enum Refusal {
     NotInPath,
     /// The network, user or other namespace did not change although setns(2) succeeded.
     NotADirectory,
+    /// A mount point lies inside /proc, reached through a link (CVE-2019-16884).
+    InsideProc,
+    /// The source of a bind on /proc is not the root of a procfs.
+    NotProcfs,
+    /// The host's /dev/null, which covers masked files, is not the null device.
+    NotNull,
+    /// A directory to be copied is nested too deeply.
+    TooDeep,
+    /// What was mounted is no longer where it was mounted.
+    Moved,
     /// The kernel took only the beginning of a value.
     TakenInPart,
     /// A hook exited with a code other than 0: the detail.

@@ -9,8 +9,10 @@
 #![no_std]
 
 pub mod arch;
+pub mod attribute;
 pub mod caps;
 pub mod cgroup;
+pub mod copy;
 pub mod device;
 pub mod fail;
 pub mod hook;

@@ -3,12 +3,12 @@
 //! A name is resolved once; what is covered is the object found then. Only a target that is not there is
 //! skipped; everything else that goes wrong stops the container (CVE-2025-31133).
 
-use crate::fail::{Result, Step};
+use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
-use crate::mount;
 use crate::path;
 use crate::sys::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno};
 use crate::wire::{Plan, Z};
+use crate::{attribute, mount};
 
 /// nosuid, nodev, noexec.
 const INERT: u64 = 0x2 | 0x4 | 0x8;
@@ -45,7 +45,7 @@ fn existing(root: i32, path: Z<'_>) -> Result<Option<i32>> {
 fn read_only(io: &Io, target: i32) -> Result<()> {
     let tree = sys::open_tree(target, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH | AT_RECURSIVE)?;
     sys::move_mount(tree, target)?;
-    mount::set_attributes(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
+    attribute::set(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
     sys::close(tree);
     sys::close(target);
     Ok(())
@@ -65,16 +65,31 @@ impl Covers {
         let tree = match *cover {
             Some(attached) => sys::open_tree(attached, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH)?,
             None if directory => empty_directory(plan)?,
-            None => mount::host_tree(io, plan.header.null_slot, Z::new(b"/dev/null\0"), 0)?,
+            None => null(plan, io)?,
         };
         sys::move_mount(tree, target)?;
         sys::close(target);
         match cover {
             Some(_) => sys::close(tree),
-            None => *cover = Some(tree),
+            None => {
+                *cover = Some(tree);
+                if !directory {
+                    attribute::cut_loose(io, tree)?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// The host's null device, and nothing else that is called so.
+fn null(plan: &Plan<'_>, io: &Io) -> Result<i32> {
+    let tree = mount::host_tree(io, plan.header.null_slot, Z::new(b"/dev/null\0"), 0)?;
+    let file = sys::stat(tree, Z::EMPTY)?;
+    if file.is(Stat::CHARACTER) && file.device == (1, 3) {
+        return Ok(tree);
+    }
+    Err(Fail::refuse(Refusal::NotNull))
 }
 
 fn empty_directory(plan: &Plan<'_>) -> Result<i32> {

@@ -30,14 +30,46 @@ pub fn open(root: i32, path: Z<'_>, flags: i32) -> Result<i32> {
     sys::openat2(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
-/// Opens (O_PATH) a directory that is reached without any link.
-pub fn open_ordinary(root: i32, path: Z<'_>) -> Result<i32> {
-    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
-    match sys::openat2(root, path, O_PATH | O_DIRECTORY, 0, resolve) {
-        Err(fail) if fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR) => {
-            Err(Fail::refuse(Refusal::NotOrdinaryDirectory))
+/// Opens (O_PATH) what `path`, in which nothing is a link, names, making it and every missing directory above it;
+/// and whether it was there. ELOOP: there is a link on the way.
+pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
+    let shape = if make == Make::Directory { O_DIRECTORY } else { 0 };
+    match sys::openat2(root, path, O_PATH | shape, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) {
+        Err(fail) if fail.is(errno::ENOENT) => {}
+        result => return result.map(|fd| (fd, true)),
+    }
+    let mut buffer = Buffer::new();
+    buffer.push(path.bytes())?;
+    let (mut at, mut done) = (root, 0);
+    while let Some((start, end)) = buffer.component(done) {
+        let mut name = Name::new();
+        name.set(buffer.slice(start, end))?;
+        let last = buffer.component(end).is_none();
+        let next = step_plain(at, &name, if last { make } else { Make::Directory });
+        if at != root {
+            sys::close(at);
         }
-        result => result,
+        at = next?;
+        done = end;
+    }
+    Ok((at, false))
+}
+
+fn step_plain(at: i32, name: &Name, make: Make) -> Result<i32> {
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+    match sys::openat2(at, name.z(), O_PATH, 0, resolve) {
+        Err(fail) if fail.is(errno::ENOENT) => {}
+        result => return result,
+    }
+    create(at, name, make)?;
+    sys::openat2(at, name.z(), O_PATH, 0, resolve)
+}
+
+/// Makes `name` unless somebody was faster.
+fn create(at: i32, name: &Name, make: Make) -> Result<()> {
+    match make_in(at, name, make) {
+        Err(fail) if !fail.is(errno::EEXIST) => Err(fail),
+        _ => Ok(()),
     }
 }
 
@@ -141,10 +173,7 @@ fn step(root: i32, at: i32, path: &Buffer, end: usize, name: &Name, make: Make) 
         Err(fail) if fail.is(errno::ENOENT) => {}
         result => return result.map(Some),
     }
-    match make_in(at, name, make) {
-        Err(fail) if !fail.is(errno::EEXIST) => return Err(fail),
-        _ => {}
-    }
+    create(at, name, make)?;
     match sys::openat2(at, name.z(), O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) {
         Err(fail) if fail.is(errno::ELOOP) => Ok(None),
         result => result.map(Some),

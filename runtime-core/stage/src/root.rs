@@ -2,9 +2,9 @@
 
 use crate::fail::Result;
 use crate::io::Io;
-use crate::mount;
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, errno, ms};
+use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_PATH, errno};
 use crate::wire::{Plan, Z, flag};
+use crate::{attribute, mount};
 
 /// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us, or, for
 /// hooks that look for it, where it comes from. The descriptor returned is the root of everything that follows.
@@ -21,16 +21,21 @@ pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     };
     sys::move_mount(root, host)?;
     sys::close(host);
+    // The parent cloned it from the host's mounts: while it is their peer, what is mounted on it shows there.
+    attribute::propagate(plan, io, root, plan.header.tree_propagation)?;
     Ok(root)
 }
 
 /// Makes `root` the "/" of this mount namespace and detaches the host's tree.
 pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    for (_, path) in plan.items(plan.header.hidden) {
+        hide(plan.text(path?)?)?;
+    }
     sys::fchdir(root)?;
     if plan.header.flags & flag::NO_PIVOT == 0 {
         sys::pivot_root_here()?;
         // The old root is now mounted over the new one, at "."; it goes with everything below it.
-        sys::detach_here()?;
+        sys::detach(Z::new(b".\0"))?;
         sys::chdir(Z::new(b"/\0"))?;
     } else {
         if plan.header.root_at.len != 0 {
@@ -41,9 +46,24 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         sys::chroot_here()?;
     }
     if plan.header.final_propagation != 0 {
-        let propagation = u64::from(plan.header.final_propagation);
-        let recursive = if propagation & ms::REC != 0 { AT_RECURSIVE } else { 0 };
-        mount::set_propagation(io, root, recursive, propagation & !ms::REC)?;
+        attribute::one_propagation(io, root, u64::from(plan.header.final_propagation))?;
+    }
+    Ok(())
+}
+
+/// Takes a mount of the host away; one that is locked in a user namespace is covered.
+fn hide(path: Z<'_>) -> Result<()> {
+    match sys::detach(path) {
+        Err(fail) if fail.is(errno::EINVAL) || fail.is(errno::EPERM) => {}
+        result => return result,
+    }
+    let fs = sys::fsopen(Z::new(b"tmpfs\0"))?;
+    sys::fsconfig_create(fs)?;
+    let cover = sys::fsmount(fs, MOUNT_ATTR_RDONLY)?;
+    let place = sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)?;
+    sys::move_mount(cover, place)?;
+    for fd in [fs, cover, place] {
+        sys::close(fd);
     }
     Ok(())
 }
@@ -53,5 +73,5 @@ pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     if plan.header.flags & flag::READONLY_ROOT == 0 {
         return Ok(());
     }
-    mount::set_attributes(io, root, 0, MOUNT_ATTR_RDONLY, 0)
+    attribute::set(io, root, 0, MOUNT_ATTR_RDONLY, 0)
 }

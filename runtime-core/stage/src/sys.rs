@@ -38,6 +38,7 @@ mod nr {
     pub const FSOPEN: usize = 430;
     pub const FSCONFIG: usize = 431;
     pub const FSMOUNT: usize = 432;
+    pub const FSPICK: usize = 433;
     pub const CLOSE_RANGE: usize = 436;
     pub const OPENAT2: usize = 437;
     pub const FACCESSAT2: usize = 439;
@@ -242,6 +243,37 @@ pub fn mknodat(dir: i32, name: Z<'_>, mode: u32, device: u64) -> Result<()> {
     call!(arch::SYS_MKNODAT, dir, name.as_ptr(), mode, device).map(drop)
 }
 
+/// A device number as mknod(2) takes it.
+pub fn makedev(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+}
+
+/// fchmodat(2); a last component that is a link would be followed.
+pub fn chmod(dir: i32, name: Z<'_>, mode: u32) -> Result<()> {
+    call!(arch::SYS_FCHMODAT, dir, name.as_ptr(), mode).map(drop)
+}
+
+/// unlinkat(2) of a file.
+pub fn unlinkat(dir: i32, name: Z<'_>) -> Result<()> {
+    call!(arch::SYS_UNLINKAT, dir, name.as_ptr(), 0).map(drop)
+}
+
+/// getdents64(2): bytes written; 0 at the end.
+pub fn getdents(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    call!(arch::SYS_GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// sendfile(2) from and to the descriptors' own positions: bytes moved; 0 at the end.
+pub fn sendfile(to: i32, from: i32, count: usize) -> Result<usize> {
+    call!(arch::SYS_SENDFILE, to, from, 0, count)
+}
+
+/// fsetxattr(2) of a text, its NUL included.
+pub fn fsetxattr(fd: i32, name: Z<'_>, value: Z<'_>) -> Result<()> {
+    call!(arch::SYS_FSETXATTR, fd, name.as_ptr(), value.as_ptr(), value.with_nul().len(), 0).map(drop)
+}
+
 /// symlinkat(2).
 pub fn symlinkat(target: Z<'_>, dir: i32, name: Z<'_>) -> Result<()> {
     call!(arch::SYS_SYMLINKAT, target.as_ptr(), dir, name.as_ptr()).map(drop)
@@ -264,12 +296,16 @@ pub struct Stat {
     pub mode: u32,
     /// Owner.
     pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Inode number.
     pub inode: u64,
     /// Bytes.
     pub size: u64,
     /// Device it represents: major, minor.
     pub device: (u32, u32),
+    /// The mount it is on.
+    pub mount: u64,
 }
 
 #[allow(missing_docs)]
@@ -278,6 +314,8 @@ impl Stat {
     pub const DIRECTORY: u32 = 0o040_000;
     pub const REGULAR: u32 = 0o100_000;
     pub const CHARACTER: u32 = 0o020_000;
+    pub const BLOCK: u32 = 0o060_000;
+    pub const FIFO: u32 = 0o010_000;
     pub const LINK: u32 = 0o120_000;
 
     pub fn is(&self, kind: u32) -> bool {
@@ -305,28 +343,37 @@ struct Statx {
     rdev_minor: u32,
     dev_major: u32,
     dev_minor: u32,
-    spare: [u64; 14],
+    mount: u64,
+    spare: [u64; 13],
 }
 
 /// statx(2) of the descriptor's own file, or of `name` below it without following a link.
 pub fn stat(fd: i32, name: Z<'_>) -> Result<Stat> {
     let mut buffer = Statx::default();
     const BASIC: u32 = 0x7ff;
-    call!(arch::SYS_STATX, fd, name.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, BASIC, &raw mut buffer)?;
+    const MNT_ID: u32 = 0x1000;
+    call!(arch::SYS_STATX, fd, name.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, BASIC | MNT_ID, &raw mut buffer)?;
     Ok(Stat {
         mode: u32::from(buffer.mode),
         uid: buffer.uid,
+        gid: buffer.gid,
         inode: buffer.ino,
         size: buffer.size,
         device: (buffer.rdev_major, buffer.rdev_minor),
+        mount: buffer.mount,
     })
+}
+
+/// f_type and f_flags of fstatfs(2).
+pub fn filesystem(fd: i32) -> Result<(u64, u64)> {
+    let mut buffer = [0_u64; 15];
+    call!(arch::SYS_FSTATFS, fd, buffer.as_mut_ptr())?;
+    Ok((buffer[0], buffer[10]))
 }
 
 /// f_type of fstatfs(2).
 pub fn filesystem_magic(fd: i32) -> Result<u64> {
-    let mut buffer = [0_u64; 15];
-    call!(arch::SYS_FSTATFS, fd, buffer.as_mut_ptr())?;
-    Ok(buffer[0])
+    filesystem(fd).map(|(magic, _)| magic)
 }
 
 /// faccessat2(2): may the effective user execute this file?
@@ -365,6 +412,19 @@ pub fn fsconfig_create(fs: i32) -> Result<()> {
     call!(nr::FSCONFIG, fs, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
 }
 
+/// fsconfig(2), FSCONFIG_CMD_RECONFIGURE.
+pub fn fsconfig_reconfigure(fs: i32) -> Result<()> {
+    const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+    call!(nr::FSCONFIG, fs, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0).map(drop)
+}
+
+/// fspick(2) of the descriptor's own mount.
+pub fn fspick(mount: i32) -> Result<i32> {
+    const FSPICK_CLOEXEC: u32 = 1;
+    const FSPICK_EMPTY_PATH: u32 = 8;
+    call!(nr::FSPICK, mount, Z::EMPTY.as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(|fd| fd as i32)
+}
+
 /// fsmount(2).
 pub fn fsmount(fs: i32, attributes: u64) -> Result<i32> {
     const FSMOUNT_CLOEXEC: u32 = 1;
@@ -391,16 +451,21 @@ pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
     call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
 }
 
+/// mount(2) of a filesystem.
+pub fn mount(source: Z<'_>, target: Z<'_>, fstype: Z<'_>, flags: u64, data: Z<'_>) -> Result<()> {
+    call!(arch::SYS_MOUNT, source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr()).map(drop)
+}
+
 /// pivot_root(".", ".").
 pub fn pivot_root_here() -> Result<()> {
     let here = Z::new(b".\0");
     call!(arch::SYS_PIVOT_ROOT, here.as_ptr(), here.as_ptr()).map(drop)
 }
 
-/// umount2(".", MNT_DETACH).
-pub fn detach_here() -> Result<()> {
+/// umount2(path, MNT_DETACH).
+pub fn detach(path: Z<'_>) -> Result<()> {
     const MNT_DETACH: u32 = 2;
-    call!(arch::SYS_UMOUNT2, Z::new(b".\0").as_ptr(), MNT_DETACH).map(drop)
+    call!(arch::SYS_UMOUNT2, path.as_ptr(), MNT_DETACH).map(drop)
 }
 
 /// chroot(".").

@@ -120,6 +120,9 @@ macro_rules! record {
     )*};
 }
 
+/// A number that says: leave as it is.
+pub const KEEP: u32 = u32::MAX;
+
 /// No descriptor in this place.
 pub const NO_SLOT: u32 = u32::MAX;
 
@@ -160,6 +163,10 @@ record! {
         root_at: Text,
         /// MS_* propagation of "/" while preparing.
         root_propagation: u32,
+        /// MS_* propagation of the root filesystem's own tree, applied in order before anything is mounted on it.
+        tree_propagation: List<u32>,
+        /// Mount points of the host to take away before chroot.
+        hidden: List<Text>,
         /// MS_* propagation of the new root once it is "/"; 0: leave.
         final_propagation: u32,
         /// Mounts, in order.
@@ -190,7 +197,7 @@ record! {
         rows: u32,
         /// Terminal columns.
         columns: u32,
-        /// File mode creation mask of the program.
+        /// File mode creation mask of the program; [`KEEP`]: the caller's.
         umask: u32,
         /// Working directory.
         cwd: Text,
@@ -286,6 +293,10 @@ record! {
         all_clear: u64,
         /// MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC; applied in order.
         propagation: List<u32>,
+        /// SELinux context to write on the mounted root; empty: none.
+        label: Text,
+        /// The options as mount(2) takes them, with BY_MOUNT.
+        data: Text,
     }
 
     /// One option of fsconfig(2); an empty value is a flag.
@@ -412,6 +423,8 @@ pub mod flag {
     pub const BECOME_ROOT: u32 = 1 << 13;
     /// Have the parent move network devices in.
     pub const NET_DEVICES: u32 = 1 << 14;
+    /// Another program in a container that is there: its root is entered by joining, and nothing is built.
+    pub const EXEC: u32 = 1 << 24;
 }
 
 /// What a [`Mount`] does.
@@ -436,12 +449,16 @@ pub mod mount_flag {
     pub const ORDINARY_DIRECTORY: u32 = 1 << 1;
     /// Read-only only once everything below it was made (tmpfs).
     pub const READONLY_LATE: u32 = 1 << 2;
-    /// A directory is the source's shape although its descriptor cannot tell.
-    pub const SOURCE_IS_DIRECTORY: u32 = 1 << 3;
+    /// The source of the bind must be the root of a procfs.
+    pub const PROCFS_ROOT: u32 = 1 << 3;
     /// An existing target directory gives its mode to the tmpfs.
     pub const KEEP_MODE: u32 = 1 << 4;
     /// Bind this host directory where the kernel refuses the filesystem (sysfs, cgroup2 without the rights).
     pub const BIND_ON_EPERM: u32 = 1 << 5;
+    /// The new filesystem gets a copy of what it covers.
+    pub const COPY_UP: u32 = 1 << 6;
+    /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
+    pub const BY_MOUNT: u32 = 1 << 7;
 }
 
 /// A NUL-terminated byte string: what system calls take.

@@ -15,14 +15,18 @@ pub fn survives(plan: &Plan) {
 pub fn reads(bytes: &[u8]) -> bool {
     let Ok(plan) = wire::Plan::new(bytes) else { return false };
     let header = plan.header;
-    let texts = [header.keyring, header.root_path, header.hostname, header.domainname, header.mask_context, header.cwd];
-    texts.into_iter().all(|text| plan.text(text).is_ok())
+    let names = [header.keyring, header.root_path, header.hostname, header.domainname, header.mask_context, header.cwd];
+    let written = [header.time_offsets, header.apparmor, header.selinux];
+    names.into_iter().chain(written).all(|text| plan.text(text).is_ok())
         && [header.readonly_paths, header.masked_paths, header.args, header.env, header.candidates]
             .into_iter()
             .all(|list| each(&plan, list, |text| plan.text(text).is_ok()))
         && [header.preserved, header.tasks].into_iter().all(|list| each(&plan, list, |_| true))
         && each(&plan, header.joins, |_| true)
         && each(&plan, header.rlimits, |_| true)
+        && each(&plan, header.scheduler, |_| true)
+        && each(&plan, header.sysctls, |sysctl| plan.text(sysctl.path).is_ok() && plan.text(sysctl.value).is_ok())
+        && plan.raw(header.memory_nodes, 8).is_ok()
         && each(&plan, header.links, |link| plan.text(link.path).is_ok() && plan.text(link.target).is_ok())
         && each(&plan, header.devices, |node| plan.text(node.path).is_ok() && plan.text(node.host).is_ok())
         && each(&plan, header.mounts, |mount| reads_mount(&plan, &mount))
@@ -93,6 +97,7 @@ pub(super) fn compare(plan: &Plan, extra: &Extra, bytes: &[u8]) {
     filesystem(plan, &decoded);
     program(plan, &decoded);
     privileges(plan, &decoded);
+    preferences(plan, &decoded);
 }
 
 fn flags(plan: &Plan, flags: u32) {
@@ -109,6 +114,7 @@ fn flags(plan: &Plan, flags: u32) {
         (flag::CAPABILITIES, plan.capabilities.is_some()),
         (flag::KEEP_GROUPS, plan.user.keep_groups),
         (flag::SEARCH_PATH, plan.program.from_path),
+        (flag::NET_DEVICES, !plan.net_devices.is_empty()),
         (flag::BECOME_ROOT, plan.namespaces.is_private(Kind::User)),
     ];
     for (bit, set) in wanted {
@@ -201,7 +207,7 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
             assert_eq!(has(mount_flag::RECURSIVE), *recursive);
             mount_kind::BIND
         }
-        MountKind::Remount => mount_kind::REMOUNT,
+        MountKind::Remount { .. } => mount_kind::REMOUNT,
         MountKind::Link(target) => {
             assert_eq!(&decoded.text(mount.source), target);
             mount_kind::LINK
@@ -240,4 +246,22 @@ fn privileges(plan: &Plan, decoded: &Decoded<'_>) {
     assert_eq!((found, header.seccomp_flags), (wanted.0.as_slice(), wanted.1));
     // The kernel reads the instructions where they stand.
     assert!(header.seccomp.at.is_multiple_of(8));
+}
+
+fn preferences(plan: &Plan, decoded: &Decoded<'_>) {
+    let header = decoded.0.header;
+    let apparmor = plan.labels.apparmor.as_ref().map(|profile| format!("exec {profile}"));
+    assert_eq!(decoded.text(header.apparmor), apparmor.unwrap_or_default());
+    assert_eq!(decoded.text(header.selinux), plan.labels.selinux.clone().unwrap_or_default());
+    assert_eq!(header.proc, plan.proc.map_or(NO_SLOT, |slot| slot.0.into()));
+    assert_eq!(header.personality, plan.personality.unwrap_or(wire::UNSET));
+    assert_eq!(header.io_priority, plan.io_priority.unwrap_or(wire::UNSET));
+    let policy = plan.memory_policy.as_ref().map(|policy| (policy.mode, policy.nodes.clone()));
+    let found = (header.memory_policy, decoded.list(header.memory_nodes));
+    assert_eq!(found, policy.unwrap_or((wire::UNSET, Vec::new())));
+    let found = decoded.list(header.scheduler);
+    let found = found.iter().map(|s| (s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period));
+    let wanted =
+        plan.scheduler.iter().map(|s| (s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period));
+    assert!(found.eq(wanted));
 }

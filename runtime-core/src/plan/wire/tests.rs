@@ -3,8 +3,8 @@
 use super::check::{compare, reads, survives_with};
 use super::*;
 use crate::plan::{
-    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, Namespaces,
-    Origins, Program, Propagation, RootPlan, Slot, Sysctl, Terminal, UserIds,
+    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, MemoryPolicy,
+    Namespaces, NetDevice, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
 };
 
 /// xorshift64*: enough to vary tests.
@@ -75,7 +75,7 @@ impl Random {
                 or_bind: self.maybe(Self::source),
             },
             1 => MountKind::Bind { source: self.source(), recursive: self.coin() },
-            2 => MountKind::Remount,
+            2 => MountKind::Remount { options: self.list(|r| (r.text(), r.text())) },
             _ => MountKind::Link(self.text()),
         };
         MountStep {
@@ -90,6 +90,9 @@ impl Random {
             ordinary_directory: self.coin(),
             readonly_late: self.coin(),
             keep_mode: self.coin(),
+            procfs_root: self.coin(),
+            copy_up: self.coin(),
+            label: None,
         }
     }
 
@@ -115,10 +118,24 @@ impl Random {
         crate::seccomp::compile(&profile, crate::seccomp::Arch::native()).expect("a filter")
     }
 
+    fn scheduler(&mut self) -> Scheduler {
+        Scheduler {
+            policy: self.small(),
+            flags: self.number(),
+            nice: self.small() as i32,
+            priority: self.small(),
+            runtime: self.number(),
+            deadline: self.number(),
+            period: self.number(),
+        }
+    }
+
     fn plan(&mut self) -> Plan {
         Plan {
+            exec: self.below(2) == 0,
             slots: Vec::new(),
             cgroup: None,
+            rdt: None,
             namespaces: Namespaces {
                 clone: self.list(Self::kind),
                 join: self.list(|r| Join { kind: r.kind(), slot: r.slot() }),
@@ -129,12 +146,15 @@ impl Random {
                 loopback: self.coin(),
             },
             time_offsets: self.maybe(Self::text),
-            proc: None,
+            proc: self.maybe(Self::slot),
             keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
             root: RootPlan {
                 path: self.text(),
                 source: self.source(),
                 while_preparing: self.propagation(),
+                tree: self.list(Self::propagation),
+                binds: None,
+                hidden: Vec::new(),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
@@ -146,7 +166,8 @@ impl Random {
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
             sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
-            labels: Labels::default(),
+            net_devices: self.list(|r| NetDevice { host: r.text(), name: r.text() }),
+            labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
             hooks: Hooks::default(),
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
@@ -178,8 +199,8 @@ impl Random {
             }),
             no_new_privileges: self.coin(),
             personality: self.maybe(Self::small),
-            memory_policy: None,
-            scheduler: None,
+            memory_policy: self.maybe(|r| MemoryPolicy { mode: r.small(), nodes: r.list(Self::number) }),
+            scheduler: self.maybe(Self::scheduler),
             io_priority: self.maybe(Self::small),
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
             oom_score_adj: None,
@@ -254,12 +275,14 @@ fn a_difference_is_seen() {
     plan.mounts.push(random.mount());
     let bytes = encode(&plan, &extra).bytes;
     compare(&plan, &extra, &bytes);
-    let changes: [fn(&mut Plan); 6] = [
+    let changes: [fn(&mut Plan); 8] = [
         |plan| plan.user.uid ^= 1,
         |plan| plan.namespaces.loopback ^= true,
         |plan| plan.mounts[0].all_clear ^= 1 << 63,
         |plan| plan.program.env.insert(0, "A=1".into()),
         |plan| plan.masks.masked.push(InRoot("x".into())),
+        |plan| plan.personality = Some(plan.personality.map_or(1, |domain| domain ^ 1)),
+        |plan| plan.labels.selinux = Some("another".into()),
         |plan| plan.root.source = Source::Path("elsewhere".into()),
     ];
     for (index, change) in changes.into_iter().enumerate() {
