@@ -49,11 +49,10 @@ judge() {
 
 # wait_for SECONDS COMMAND...: until the command succeeds.
 wait_for() {
-    left=$(($1 * 20))
+    end=$(($(date +%s) + $1))
     shift
     until "$@" > /dev/null 2>&1; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || return 1
+        [ "$(date +%s)" -lt $end ] || return 1
         sleep 0.05
     done
 }

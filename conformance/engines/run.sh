@@ -21,7 +21,7 @@ for engine in $engines; do
         mkdir -p "$place"
         echo "== $engine on $runtime"
         "$build" isolated -w "$place" -- unshare --net --pid --fork --kill-child --mount-proc \
-            env -i PLACE="$place" RUNTIME="$runtime" ONLY="$ONLY" sh "$here/$engine.sh" || status=1
+            env -i PLACE="$place" RUNTIME="$runtime" ONLY="$ONLY" DEBUG="${DEBUG:-}" sh "$here/$engine.sh" || status=1
         # Nothing is mounted below it outside of the namespace that has ended.
         if grep -q " $place" /proc/self/mountinfo; then
             echo "mounts below $place: not removed"; status=1
