@@ -15,10 +15,7 @@ const VERBS: &[Verb] = &[
     ("checkpoint", checkpoint),
     ("create", create),
     ("delete", delete),
-<<<<<<< HEAD
     ("doctor", doctor),
-=======
->>>>>>> hooks
     ("events", events),
     ("exec", exec),
     ("features", features),
@@ -162,13 +159,6 @@ fn delete(command: Command) -> Command {
         .arg(id())
 }
 
-<<<<<<< HEAD
-=======
-fn features(command: Command) -> Command {
-    command.about("Print what this build can do, as JSON")
-}
-
->>>>>>> hooks
 fn exec(command: Command) -> Command {
     command
         .about("Run another program in a container")
@@ -322,13 +312,10 @@ fn images(command: Command) -> Command {
         .arg(value("manage-cgroups-mode", "MODE", "soft, full, strict or ignore"))
         .arg(value("empty-ns", "NAMESPACE", "Leave a namespace empty: network"))
         .arg(switch("auto-dedup", "Remove memory from images that is in later ones"))
-<<<<<<< HEAD
 }
 
 fn features(command: Command) -> Command {
     command.about("Print what this build can do, as JSON")
-=======
->>>>>>> hooks
 }
 
 fn list(command: Command) -> Command {

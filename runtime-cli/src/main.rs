@@ -13,10 +13,7 @@ mod doctor;
 mod events;
 mod exec;
 mod features;
-<<<<<<< HEAD
 mod inspect;
-=======
->>>>>>> hooks
 mod launch;
 mod log;
 mod print;

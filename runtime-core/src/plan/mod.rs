@@ -55,11 +55,7 @@ pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use option::Propagation;
-<<<<<<< HEAD
 pub(crate) use option::known as mount_options;
-=======
-pub(crate) use option::known_options as mount_options;
->>>>>>> hooks
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;

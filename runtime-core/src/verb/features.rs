@@ -194,7 +194,6 @@ fn is_planned(config: &Value) -> bool {
         kcore: true,
         apparmor: true,
         selinux: true,
-        kernel_filesystems: Vec::new(),
         cgroup: crate::cgroup::Layout::default(),
         kernel_filesystems: Vec::new(),
         manager: None,
