@@ -250,6 +250,12 @@ fn start(script: &mut Script, name: &str, body: &[Value]) -> io::Result<()> {
     let slice = find(&properties, "Slice").and_then(|slice| slice.as_text().map(str::to_owned)).unwrap_or_default();
     let unit = Unit { name: name.to_owned(), slice, user: false };
     let Some(Value::Array(_, pids)) = find(&properties, "PIDs") else { return Err(io::Error::other("no PIDs")) };
+    // What the runtime makes above the scope in the other hierarchies stays, as it would with systemd.
+    if let Some(above) = unit.path().split('/').next() {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+            script.made.push(hierarchy.path().join(above));
+        }
+    }
     for hierarchy in ["systemd", "memory", "pids", "cpu", "unified"] {
         let mut path = Path::new("/sys/fs/cgroup").join(hierarchy);
         for part in unit.path().split('/') {
