@@ -24,6 +24,7 @@ mod spec;
 mod sys;
 mod table;
 mod terminal;
+mod timeline;
 mod update;
 
 use std::ffi::{OsStr, OsString};

@@ -16,6 +16,7 @@ pub mod seccomp;
 pub mod spec;
 pub mod state;
 mod sys;
+mod timeline;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};
@@ -23,4 +24,5 @@ pub use create::{Config, Console, Create, Stdio};
 pub use error::{Error, ErrorKind, Result, describe};
 pub use exec::{Exec, ExecProcess};
 pub use runtime::{Entry, Level, Log, Options, Runtime};
+pub use timeline::{Moment, Timeline};
 pub use verb::kill::parse_signal;

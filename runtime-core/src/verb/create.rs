@@ -138,9 +138,10 @@ fn make(
         Stdio::Inherit => None,
         Stdio::Fds(fds) => Some(fds),
     };
-    let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    launch.tell_times(request.timeline);
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
     if plan.listener.is_some() {

@@ -56,6 +56,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     let place = Inside { init: init.as_fd(), pid: record.init_process_pid, cgroup };
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
+    launch.tell_times(request.timeline);
     launch.until_ready()?;
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "setns")?;
@@ -194,7 +195,8 @@ fn begin<'a>(container: &Container, plan: &'a Plan, place: Inside<'_>, request: 
             Stdio::Inherit => None,
             Stdio::Fds(fds) => Some(fds),
         };
-        let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate: None };
+        let descriptors =
+            Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate: None };
         Launch::join(&container.launcher, plan, place.init, entry, descriptors)
     };
     let Some(mut cgroup) = place.cgroup else {
