@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod device;
 mod exec;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -22,13 +23,16 @@ mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
+mod shell;
 mod stdio;
 mod sysctl;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -45,6 +49,7 @@ pub fn all() -> Vec<Case> {
         clock::CASES,
         device::CASES,
         exec::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
@@ -57,13 +62,16 @@ pub fn all() -> Vec<Case> {
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
+        shell::CASES,
         stdio::CASES,
         sysctl::CASES,
         terminal::CASES,
+        trace::CASES,
     ];
     nouns.concat()
 }

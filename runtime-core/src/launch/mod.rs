@@ -27,6 +27,7 @@ use crate::cgroup::{Cgroup, Entry};
 use crate::plan::wire::{self, Extra};
 use crate::plan::{Kind, Plan};
 use crate::runtime::Launcher;
+use crate::seccomp::Reporter;
 use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
 use crate::timeline::{Timeline, Times};
@@ -34,6 +35,7 @@ use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
 pub(crate) struct Descriptors<'a> {
@@ -61,6 +63,7 @@ pub(crate) struct Launch<'a> {
     timeline: Option<&'a Timeline>,
     times: Option<Times>,
     announced: Option<Announced<'a>>,
+    reporter: Option<&'a crate::create::ReportTo>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -139,6 +142,7 @@ impl<'a> Launch<'a> {
             timeline: None,
             times,
             announced: None,
+            reporter: None,
             released: false,
         };
         launch.identify()?;
@@ -285,7 +289,16 @@ impl<'a> Launch<'a> {
         self.go(None)
     }
 
+    /// Who gets the listener of a filter whose denials are reported.
+    pub(crate) fn report_to(&mut self, reporter: Option<&'a crate::create::ReportTo>) {
+        self.reporter = reporter;
+    }
+
     fn send_listener(&self, number: u64) -> Result<()> {
+        if let (Some(original), Some(reporter)) = (&self.plan.reported, self.reporter) {
+            reporter(Reporter::new(listener::fetch(&self.process, number)?, original));
+            return self.go(None);
+        }
         let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
             return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
         };

@@ -9,7 +9,7 @@ use super::create::{bundle_process as read_process, write_pid};
 use super::kill::send;
 use crate::cgroup::{Below, Cgroup, Entry};
 use crate::host::HostFacts;
-use crate::launch::{Descriptors, Launch, Master, PidReceiver};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{Kind, Plan, Receiver, Request, Target, plan};
 use crate::spec::{self, Linux, Process, Spec, User};
 use crate::state::{GATE, Init, Record, is_held};
@@ -57,6 +57,10 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
     launch.tell_times(request.timeline);
+    if plan.listener.is_some() {
+        let (bundle, annotations) = (record.bundle.clone(), record.annotations.clone());
+        launch.announce(Announced::running(&record.id, record.init_process_pid, bundle, annotations));
+    }
     launch.until_ready()?;
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "setns")?;
