@@ -109,6 +109,7 @@ fn launch(command: Command) -> Command {
         .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
         .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the container's first process"))
         .arg(value("pid-file", "FILE", "Write the pid of the container's first process to FILE"))
+        .arg(value("timeline", "FILE", "Write to FILE when each step of the launch began"))
         .arg(switch("no-pivot", "Do not use pivot_root(2), for a root filesystem on a ramdisk"))
         .arg(switch("no-new-keyring", "Keep the caller's session keyring"))
         .arg(
@@ -182,6 +183,7 @@ fn exec(command: Command) -> Command {
                 .default_value("0"),
         )
         .arg(values("cgroup", "[CONTROLLER,…:]PATH", "Run in this cgroup below the container's"))
+        .arg(value("timeline", "FILE", "Write to FILE when each step of the launch began"))
         .arg(switch("ignore-paused", "Go on although the container is paused; waits until it is resumed"))
         .arg(id())
         .arg(positional("command", "Program and arguments").required(false).action(ArgAction::Append).num_args(0..))

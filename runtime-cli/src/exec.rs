@@ -8,6 +8,7 @@ use runtime_core::{Console, Container, Exec, Runtime};
 
 use crate::attend::{attend, block_signals, failed};
 use crate::log::Logger;
+use crate::timeline::Record;
 use crate::{flag, launch, path, terminal, text, texts};
 
 /// What runc exits with where it, and not the program, failed.
@@ -40,6 +41,7 @@ fn run(runtime: &Runtime, matches: &ArgMatches) -> Result<i32, String> {
         None if detach => Console::None,
         None => Console::Keep,
     };
+    let times = Record::new(matches)?;
     let mut request = Exec {
         process: Some(&process),
         console,
@@ -47,6 +49,7 @@ fn run(runtime: &Runtime, matches: &ArgMatches) -> Result<i32, String> {
         pid_file: pid_file.as_deref(),
         pidfd_socket: pidfd_socket.as_deref(),
         cgroups: groups.iter().map(|(controller, path)| (controller.as_str(), path.as_str())).collect(),
+        timeline: times.timeline(),
         ignore_paused: flag(matches, "ignore-paused"),
         ..Exec::default()
     };

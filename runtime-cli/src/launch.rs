@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use runtime_core::{Config, Console, Create};
 
+use crate::timeline::Record;
 use crate::{flag, os, path, sys, text};
 
 /// Descriptors from here on are passed to the program (sd_listen_fds(3), runc's `--preserve-fds`).
@@ -19,6 +20,7 @@ pub struct Launch {
     console_socket: Option<PathBuf>,
     pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    timeline: Record,
     no_pivot: bool,
     no_new_keyring: bool,
     listen_fds: u32,
@@ -38,6 +40,7 @@ impl Launch {
             console_socket: path(matches, "console-socket")?,
             pidfd_socket: path(matches, "pidfd-socket")?,
             pid_file: path(matches, "pid-file")?,
+            timeline: Record::new(matches)?,
             no_pivot: flag(matches, "no-pivot"),
             no_new_keyring: flag(matches, "no-new-keyring"),
             listen_fds,
@@ -71,6 +74,7 @@ impl Launch {
             listen_fds: self.listen_fds,
             pid_file: self.pid_file.as_deref(),
             pidfd_socket: self.pidfd_socket.as_deref(),
+            timeline: self.timeline.timeline(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             ..Create::default()

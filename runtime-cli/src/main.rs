@@ -25,6 +25,7 @@ mod spec;
 mod sys;
 mod table;
 mod terminal;
+mod timeline;
 mod update;
 
 use std::ffi::{OsStr, OsString};

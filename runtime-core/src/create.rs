@@ -65,6 +65,8 @@ pub struct Create<'a> {
     pub pid_file: Option<&'a Path>,
     /// AF_UNIX stream socket that is sent a pidfd of the first process.
     pub pidfd_socket: Option<&'a Path>,
+    /// Takes the times of the launch.
+    pub timeline: Option<&'a crate::Timeline>,
     /// Change root by moving the root mount instead of pivot_root(2): for a root on initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.

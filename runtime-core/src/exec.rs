@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::spec::Process;
-use crate::{Console, ExitStatus, Result, Signal, Stdio};
+use crate::{Console, ExitStatus, Result, Signal, Stdio, Timeline};
 
 /// A request to run another program in a container.
 #[derive(Clone, Default)]
@@ -28,6 +28,8 @@ pub struct Exec<'a> {
     /// Cgroups to run in, below the container's: a version 1 controller (empty: every hierarchy) and a path. Empty:
     /// the container's own, or the one its first process is in.
     pub cgroups: Vec<(&'a str, &'a str)>,
+    /// Takes the times of the launch.
+    pub timeline: Option<&'a Timeline>,
     /// Go on although the container is paused; the call then blocks until it is resumed.
     pub ignore_paused: bool,
 }

@@ -17,6 +17,7 @@ pub mod spec;
 pub mod state;
 mod sys;
 pub mod systemd;
+mod timeline;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};
@@ -24,4 +25,5 @@ pub use create::{Config, Console, Create, ReportTo, Stdio};
 pub use error::{Error, ErrorKind, Result, describe};
 pub use exec::{Exec, ExecProcess};
 pub use runtime::{Entry, Level, Log, Options, Runtime};
+pub use timeline::{Moment, Timeline};
 pub use verb::kill::parse_signal;

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) use console::{Master, PidReceiver};
 pub(crate) use listener::Announced;
 use runtime_stage::io::message;
-use runtime_stage::sys::{NOTE_ROOM, clone, word};
+use runtime_stage::sys::{NOTE_ROOM, STAMP, STAMPS, clone, word};
 
 use self::bind::Table;
 use self::channel::{Channel, Message};
@@ -30,6 +30,7 @@ use crate::runtime::Launcher;
 use crate::seccomp::Reporter;
 use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
+use crate::timeline::{Timeline, Times};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use bind::missing;
@@ -42,6 +43,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
     /// 3, 4, ….
     pub(crate) preserved: &'a [BorrowedFd<'a>],
+    /// Times are taken.
+    pub(crate) timed: bool,
     /// The fifo `start` writes to, and the one it reads from; absent: the gate is a message.
     pub(crate) gate: Option<(OwnedFd, OwnedFd)>,
 }
@@ -57,6 +60,8 @@ pub(crate) struct Launch<'a> {
     /// Network devices that moved in; they move back with this value unless it is committed.
     net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
+    timeline: Option<&'a Timeline>,
+    times: Option<Times>,
     announced: Option<Announced<'a>>,
     reporter: Option<&'a crate::create::ReportTo>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
@@ -90,6 +95,11 @@ impl<'a> Launch<'a> {
         Self::start(launcher, plan, (table, Vec::new()), entry, descriptors, None)
     }
 
+    /// Adds who takes the times.
+    pub(crate) fn tell_times(&mut self, timeline: Option<&'a Timeline>) {
+        self.timeline = timeline;
+    }
+
     /// Adds the receiver of the terminal, before the stage is served.
     pub(crate) fn give_console(&mut self, console: Option<Master<'a>>) {
         self.console = console;
@@ -106,14 +116,19 @@ impl<'a> Launch<'a> {
         let (channel, theirs) =
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
+        let timed = descriptors.timed;
         let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
-        let block = block(plan, &extra, &table, socket)?;
+        let block = block(plan, &extra, &table, socket, timed)?;
         let mut keep = table.numbers().to_vec();
         keep.push(block.as_fd().as_raw_fd());
         let start =
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
+        let mut times = timed.then(Times::begin);
         let process = spawn(launcher, &start)?;
+        if let Some(times) = &mut times {
+            times.cloned();
+        }
         drop(table);
         let mut launch = Self {
             plan,
@@ -124,6 +139,8 @@ impl<'a> Launch<'a> {
             console,
             net_devices: None,
             scene: None,
+            timeline: None,
+            times,
             announced: None,
             reporter: None,
             released: false,
@@ -326,6 +343,9 @@ impl<'a> Launch<'a> {
 impl Drop for Launch<'_> {
     /// A launch that was not committed leaves no process.
     fn drop(&mut self) {
+        if let (Some(times), Some(timeline)) = (&self.times, self.timeline) {
+            times.end(&self.block.block(), timeline);
+        }
         if !self.released {
             let _ = pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::reap(self.process.pidfd.as_fd());
@@ -362,14 +382,15 @@ fn extra(table: &mut Table, descriptors: Descriptors<'_>, tasks: &[BorrowedFd<'_
 }
 
 /// The block: words and descriptor table, the plan, and room for pointers.
-fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Shared> {
+fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32, timed: bool) -> Result<Shared> {
     let plan = wire::encode(plan, extra);
     let numbers = table.numbers();
     let plan_at = (word::SLOTS + 4 * numbers.len()).next_multiple_of(8);
     let scratch_at = (plan_at + plan.bytes.len()).next_multiple_of(8);
     let note_at = scratch_at + plan.pointers * 8;
     let room = if plan.hooks { NOTE_ROOM } else { 0 };
-    let mut bytes = vec![0; note_at + room];
+    let times_at = (note_at + room).next_multiple_of(8);
+    let mut bytes = vec![0; times_at + if timed { STAMP * STAMPS } else { 0 }];
     let mut put = |at: usize, value: usize| bytes[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
     put(word::SOCKET, numbers[socket as usize] as usize);
     put(word::SLOT_COUNT, numbers.len());
@@ -377,6 +398,7 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
     put(word::PLAN_LENGTH, plan.bytes.len());
     put(word::SCRATCH, scratch_at);
     put(word::SCRATCH_LENGTH, plan.pointers * 8);
+    put(word::TIMELINE, if timed { times_at } else { 0 });
     put(word::NOTE, if plan.hooks { note_at } else { 0 });
     for (slot, number) in numbers.iter().enumerate() {
         put(word::SLOTS + 4 * slot, *number as usize);

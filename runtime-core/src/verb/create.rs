@@ -155,9 +155,10 @@ fn make(
         Stdio::Inherit => None,
         Stdio::Fds(fds) => Some(fds),
     };
-    let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), descriptors, console)?;
+    launch.tell_times(request.timeline);
     // The unit has a process of its own now.
     drop(placeholder);
     let bundle = &plan.hooks.bundle;

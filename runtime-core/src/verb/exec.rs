@@ -56,6 +56,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     let place = Inside { init: init.as_fd(), pid: record.init_process_pid, cgroup };
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
+    launch.tell_times(request.timeline);
     if plan.listener.is_some() {
         let (bundle, annotations) = (record.bundle.clone(), record.annotations.clone());
         launch.announce(Announced::running(&record.id, record.init_process_pid, bundle, annotations));
@@ -198,7 +199,8 @@ fn begin<'a>(container: &Container, plan: &'a Plan, place: Inside<'_>, request: 
             Stdio::Inherit => None,
             Stdio::Fds(fds) => Some(fds),
         };
-        let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate: None };
+        let descriptors =
+            Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate: None };
         Launch::join(&container.launcher, plan, place.init, entry, descriptors)
     };
     let Some(mut cgroup) = place.cgroup else {

@@ -44,12 +44,14 @@ pub struct Io {
     /// Memory shared with the parent.
     pub block: Block,
     socket: i32,
+    /// Times are taken.
+    timed: bool,
 }
 
 impl Io {
     /// Over a mapped block.
     pub fn new(block: Block) -> Self {
-        Self { block, socket: block.get(word::SOCKET) as i32 }
+        Self { block, socket: block.get(word::SOCKET) as i32, timed: block.get(word::TIMELINE) != 0 }
     }
 
     /// The message socket.
@@ -61,6 +63,9 @@ impl Io {
     pub fn enter(&self, step: Step, index: u32) {
         self.block.set(word::INDEX, index);
         self.block.set(word::STEP, step as u32);
+        if self.timed {
+            self.block.stamp(step as u32, index, sys::monotonic());
+        }
     }
 
     /// The descriptor in a slot.

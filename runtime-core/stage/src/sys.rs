@@ -887,9 +887,19 @@ pub unsafe fn decimal_argument(stack: *const usize, index: usize) -> Option<i32>
 }
 
 mod block;
-pub use block::{Block, NOTE_MOST, NOTE_ROOM, word};
+pub use block::{Block, NOTE_MOST, NOTE_ROOM, STAMP, STAMPS, word};
 
 /// fchown(2), the group left as it is.
 pub fn fchown(fd: i32, uid: u32) -> Result<()> {
     call!(arch::SYS_FCHOWN, fd, uid, u32::MAX).map(drop)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC; 0 if it cannot be read.
+pub fn monotonic() -> u64 {
+    const CLOCK_MONOTONIC: u32 = 1;
+    let mut time = [0_u64; 2];
+    match call!(arch::SYS_CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr()) {
+        Ok(_) => time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1]),
+        Err(_) => 0,
+    }
 }

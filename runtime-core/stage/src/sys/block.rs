@@ -40,14 +40,22 @@ pub mod word {
     pub const NOTE: usize = 56;
     /// 1 once a hook's process says in the three words above why it did not become the hook.
     pub const HOOK_FAILED: usize = 60;
+    /// Where the times of steps go; 0: none are taken. And how many were.
+    pub const TIMELINE: usize = 64;
+    pub const TIMELINE_COUNT: usize = 68;
     /// The slots' descriptors, one word each.
-    pub const SLOTS: usize = 64;
+    pub const SLOTS: usize = 72;
 }
 
 /// Most bytes of a [note](Block::note).
 pub const NOTE_MOST: usize = 2048;
 /// Room a note takes in the block.
 pub const NOTE_ROOM: usize = 8 + NOTE_MOST;
+
+/// Bytes of a time: step, index, and nanoseconds of CLOCK_MONOTONIC in two words.
+pub const STAMP: usize = 16;
+/// Most times that are kept.
+pub const STAMPS: usize = 1024;
 
 /// A mapped block.
 #[derive(Clone, Copy)]
@@ -92,6 +100,20 @@ impl Block {
         if let Some(word) = self.word(at) {
             word.store(value, Ordering::Release);
         }
+    }
+
+    /// Keeps the time at which a step was begun.
+    pub fn stamp(&self, step: u32, index: u32, nanoseconds: u64) {
+        let count = self.get(word::TIMELINE_COUNT) as usize;
+        if count >= STAMPS {
+            return;
+        }
+        let at = self.get(word::TIMELINE) as usize + count * STAMP;
+        let words = [step, index, nanoseconds as u32, (nanoseconds >> 32) as u32];
+        for (word, offset) in words.into_iter().zip([0, 4, 8, 12]) {
+            self.set(at + offset, word);
+        }
+        self.set(word::TIMELINE_COUNT, count as u32 + 1);
     }
 
     /// Leaves the end of a hook's output for the parent: how long the hook took in milliseconds, how many bytes,
