@@ -191,6 +191,7 @@ impl Random {
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
             oom_score_adj: None,
             seccomp: self.maybe(Self::filter),
+            reported: None,
             listener: None,
             warnings: Vec::new(),
             origins: Origins::default(),
