@@ -51,7 +51,7 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
     if !manner.keep
         && let Err(error) = container.delete(status.is_err())
     {
-        log.log(Level::Warning, &error.to_string());
+        log.log(Level::Warning, &format!("{error}; what is left goes with delete --force {}", request.id));
     }
     match report {
         // Nothing is left that could still be denied something, unless the container is kept.

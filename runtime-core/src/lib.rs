@@ -10,11 +10,13 @@ pub mod host;
 pub mod id;
 mod launch;
 pub mod plan;
+pub mod rdt;
 mod runtime;
 pub mod seccomp;
 pub mod spec;
 pub mod state;
 mod sys;
+pub mod systemd;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};

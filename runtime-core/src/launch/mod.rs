@@ -7,6 +7,7 @@ pub(crate) mod hook;
 mod idmap;
 mod idmount;
 mod listener;
+mod netdev;
 mod report;
 mod seal;
 mod shared;
@@ -31,7 +32,9 @@ use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
+pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
 pub(crate) struct Descriptors<'a> {
@@ -51,6 +54,8 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    /// Network devices that moved in; they move back with this value unless it is committed.
+    net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
     announced: Option<Announced<'a>>,
     reporter: Option<&'a crate::create::ReportTo>,
@@ -117,6 +122,7 @@ impl<'a> Launch<'a> {
             process,
             start_time: 0,
             console,
+            net_devices: None,
             scene: None,
             announced: None,
             reporter: None,
@@ -199,6 +205,9 @@ impl<'a> Launch<'a> {
         let pidfd =
             self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
         self.released = true;
+        if let Some(moved) = self.net_devices.take() {
+            moved.keep();
+        }
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
@@ -226,6 +235,10 @@ impl<'a> Launch<'a> {
             (message::FORKED, Some(child)) => self.follow(child),
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::NET_DEVICES, _) => {
+                self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
+                self.go(None)
+            }
             (message::PROC, _) => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;

@@ -21,10 +21,12 @@ mod mask;
 mod memory;
 mod mount;
 mod namespace;
+mod netdev;
 pub(crate) mod option;
 mod origin;
 mod personality;
 mod process;
+mod rdt;
 mod rlimit;
 mod root;
 mod scheduling;
@@ -40,7 +42,8 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
-pub use cgroup::CgroupPlan;
+pub(crate) use caps::known as capabilities;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
@@ -48,11 +51,15 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use netdev::NetDevice;
 pub use option::Propagation;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
+pub use rdt::Rdt;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
@@ -60,6 +67,9 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
@@ -187,6 +197,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container gets no cgroup of its own: it stays in the caller's.
+    pub no_cgroup: bool,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
     /// Report what the seccomp profile denies.
@@ -215,6 +227,8 @@ pub struct Plan {
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
     pub cgroup: Option<CgroupPlan>,
+    /// Its class of service in resctrl.
+    pub rdt: Option<Rdt>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
     /// What goes into timens_offsets.
@@ -237,6 +251,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Network devices that move in.
+    pub net_devices: Vec<NetDevice>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
     /// Security labels.
@@ -350,6 +366,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
+    let net_devices = netdev::plan(cx, &namespaces);
     affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
@@ -372,8 +389,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
+        rdt: rdt::plan(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
+        net_devices,
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),

@@ -100,6 +100,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.namespaces.fork, flag::FORK),
         (joins, flag::NOT_DUMPABLE),
         (plan.namespaces.loopback, flag::LOOPBACK),
+        (!plan.net_devices.is_empty(), flag::NET_DEVICES),
         (plan.root.no_pivot, flag::NO_PIVOT),
         (!plan.hooks.host.is_empty(), flag::HOST_HOOKS),
         (plan.terminal.is_some(), flag::TERMINAL),
