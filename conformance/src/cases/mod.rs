@@ -6,7 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
-mod filesystem;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -14,12 +14,14 @@ mod label;
 mod lifecycle;
 mod limits;
 mod mount;
+mod mounting;
 mod namespace;
 mod net_device;
 mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
@@ -42,17 +44,19 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
-        filesystem::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
         net_device::CASES,
-        rdt::CASES,
         paths::CASES,
         privilege::CASES,
+        rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,

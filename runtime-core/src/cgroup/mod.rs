@@ -48,6 +48,9 @@ pub use write::{Rule, Write, writes};
 use crate::{Error, ErrorKind, Result};
 use dir::Dir;
 
+/// Whether systemd can be asked to make the cgroup (`--systemd-cgroup`).
+pub const SYSTEMD: bool = false;
+
 /// The cgroup of one container: a directory in each hierarchy.
 #[derive(Debug)]
 pub struct Cgroup {

@@ -60,6 +60,24 @@ impl HostFacts {
         })
     }
 
+    /// The caller alone: what the plan of an exec depends on.
+    pub(crate) fn of_caller() -> Self {
+        let user_namespace = user::is_nested();
+        Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            user_namespace,
+            owns_mounts: false,
+            groups_are_fixed: user_namespace && user::groups_are_fixed(),
+            capabilities: crate::sys::caps::permitted(),
+            kcore: false,
+            apparmor: false,
+            selinux: false,
+            cgroup: Layout::default(),
+            kernel_filesystems: Vec::new(),
+        }
+    }
+
     /// Looks at the security modules the config names a label for.
     pub fn probe_labels(&mut self, spec: &Spec) {
         let named = |name: Option<&String>| name.is_some_and(|name| !name.is_empty());

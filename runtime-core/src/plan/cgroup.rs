@@ -43,6 +43,7 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
     // The kernel refuses device programs, and lists on version 1, to all but root of the host; a user namespace
     // keeps everybody from foreign nodes anyway.
     let user = namespaces.is_private(Kind::User) || cx.facts.user_namespace;
+    warn(cx, &placement, resources);
     match (writes(&placement, resources), devices(&placement, resources.devices.as_deref(), user)) {
         (Ok(writes), Ok(devices)) => {
             Some(CgroupPlan { placement, writes, devices, forgiving, owner: owner(cx, namespaces) })
@@ -50,6 +51,21 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
         (writes, devices) => {
             cx.problems.extend(writes.err().into_iter().chain(devices.err()).flatten());
             None
+        }
+    }
+}
+
+/// What runc leaves out too, because the kernel cannot do it any more, or not in version 2.
+fn warn(cx: &mut Context<'_>, placement: &Placement, resources: &Resources) {
+    let Some(memory) = &resources.memory else { return };
+    let v2 = placement.of("memory").and_then(|place| placement.dirs.get(place)).is_some_and(|place| place.v2);
+    for (asked, member, why) in [
+        (memory.kernel.is_some_and(|limit| limit != 0), "kernel", "the kernel has no such limit any more"),
+        (memory.kernel_tcp.is_some_and(|limit| limit != 0), "kernelTCP", "the kernel has no such limit any more"),
+        (v2 && memory.swappiness.is_some(), "swappiness", "cgroup v2 has none"),
+    ] {
+        if asked {
+            cx.warnings.push(format!("/linux/resources/memory/{member} is ignored: {why}"));
         }
     }
 }

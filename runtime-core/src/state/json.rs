@@ -60,6 +60,8 @@ pub struct Record {
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// Whether the caller's session keyring was kept.
+    pub no_new_keyring: bool,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,

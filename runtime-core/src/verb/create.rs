@@ -16,7 +16,7 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
 use crate::rdt::Groups;
 use crate::spec::{self, Spec};
@@ -40,7 +40,7 @@ pub(crate) fn run(runtime: &Runtime, request: &Create<'_>) -> Result<Container> 
 
 fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Container> {
     crate::id::check(request.id)?;
-    if runtime.options.systemd_cgroup {
+    if runtime.options.systemd_cgroup && !crate::cgroup::SYSTEMD {
         let message = "the systemd cgroup driver is not supported by this version of runtime";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
@@ -56,7 +56,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let mut dir = Dir::create(&runtime.options.root, request.id)?;
-    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline)?;
+    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
+        let _ = dir.remove();
+    })?;
     let mut cgroup = None;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
     match made {
@@ -129,6 +131,7 @@ fn make(
         Stdio::Fds(fds) => Some(fds),
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
+    let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
@@ -145,6 +148,9 @@ fn make(
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
         dir.write(record)?;
+    }
+    if let Some(socket) = pidfd_socket {
+        launch.send_pidfd(&socket, "standard")?;
     }
     if let Some(groups) = &groups {
         groups.join(launch.identity().0)?;
@@ -213,6 +219,11 @@ fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
     Ok((spec, text))
 }
 
+/// `process` of the bundle's `config.json`, as it is now.
+pub(super) fn bundle_process(bundle: &Path) -> Result<Option<crate::spec::Process>> {
+    Ok(config(bundle, Config::Bundle)?.0.process)
+}
+
 /// Reads a regular file of bounded size; a fifo in its place must not stop us.
 fn read(bundle: &Path, path: &Path) -> Result<String> {
     let call = format!("open({path:?})");
@@ -268,6 +279,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         console_size: request.console_size,
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
+        exec: None,
         rootless: runtime.options.rootless,
     };
     plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
@@ -299,6 +311,7 @@ fn record(
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
         rootless: !nix::unistd::geteuid().is_root(),
         inline_gate: inline,
+        no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
         resources: None,
@@ -320,7 +333,7 @@ fn fifos(dir: &Dir) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Written beside and renamed, so that whoever waits for it never reads half a number; no newline at the end.
-fn write_pid(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let explain = |e: std::io::Error| Error::io("cannot write the pid file", format!("open({path:?})"), e);
     let name = path.file_name().ok_or_else(|| explain(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
     let mut hidden = std::ffi::OsString::from(".");
