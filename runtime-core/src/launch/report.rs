@@ -97,6 +97,8 @@ impl Report {
                 _ => "the file exists, so its interpreter (#! line or ELF loader) does not",
             }),
             libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
+            // SELinux answers so to a label it would give but for no_new_privs (process2:nnp_transition).
+            libc::EPERM => error.with_hint("a security policy forbids it, or its label with noNewPrivileges"),
             _ => error,
         }
     }
