@@ -11,14 +11,23 @@ type Verb = (&'static str, fn(Command) -> Command);
 
 /// Every verb, as help lists them.
 const VERBS: &[Verb] = &[
+    ("checkpoint", checkpoint),
     ("create", create),
     ("delete", delete),
+    ("events", events),
+    ("exec", exec),
+    ("features", features),
     ("kill", kill),
     ("list", list),
+    ("pause", pause),
+    ("ps", ps),
+    ("restore", restore),
+    ("resume", resume),
     ("run", run),
     ("spec", spec),
     ("start", start),
     ("state", state),
+    ("update", update),
 ];
 
 /// The verb called `name`, alone.
@@ -78,6 +87,10 @@ fn positional(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).help(help).required(true).value_parser(clap::builder::OsStringValueParser::new())
 }
 
+fn values(name: &'static str, what: &'static str, help: &'static str) -> Arg {
+    value(name, what, help).action(ArgAction::Append)
+}
+
 fn id() -> Arg {
     positional("container-id", "Name of the container, unique under the root directory")
 }
@@ -86,6 +99,7 @@ fn launch(command: Command) -> Command {
     command
         .arg(value("bundle", "DIR", "Bundle directory [default: current directory]").short('b'))
         .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
+        .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the container's first process"))
         .arg(value("pid-file", "FILE", "Write the pid of the container's first process to FILE"))
         .arg(switch("no-pivot", "Do not use pivot_root(2), for a root filesystem on a ramdisk"))
         .arg(switch("no-new-keyring", "Keep the caller's session keyring"))
@@ -134,6 +148,140 @@ fn delete(command: Command) -> Command {
         .about("Delete a stopped container")
         .arg(switch("force", "Kill the container first; succeed if there is none").short('f'))
         .arg(id())
+}
+
+fn exec(command: Command) -> Command {
+    command
+        .about("Run another program in a container")
+        .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
+        .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the program"))
+        .arg(value("cwd", "DIR", "Working directory in the container"))
+        .arg(values("env", "NAME=VALUE", "Set a variable of the environment").short('e'))
+        .arg(switch("tty", "Give the program a terminal").short('t'))
+        .arg(value("user", "UID[:GID]", "User, and group, by number").short('u'))
+        .arg(values("additional-gids", "GID", "Supplementary group, by number").short('g'))
+        .arg(value("process", "FILE", "process object to run; flags that change a process are then ignored").short('p'))
+        .arg(switch("detach", "Do not wait: leave the program running").short('d'))
+        .arg(value("pid-file", "FILE", "Write the pid of the program to FILE"))
+        .arg(value("process-label", "LABEL", "SELinux label of the program"))
+        .arg(value("apparmor", "PROFILE", "AppArmor profile of the program"))
+        .arg(switch("no-new-privs", "Do not let the program gain privileges"))
+        .arg(values("cap", "NAME", "Add a capability").short('c'))
+        .arg(
+            value("preserve-fds", "N", "Pass N more descriptors, from 3 on, to the program")
+                .value_parser(count)
+                .default_value("0"),
+        )
+        .arg(values("cgroup", "[CONTROLLER,…:]PATH", "Run in this cgroup below the container's"))
+        .arg(switch("ignore-paused", "Go on although the container is paused; waits until it is resumed"))
+        .arg(id())
+        .arg(positional("command", "Program and arguments").required(false).action(ArgAction::Append).num_args(0..))
+}
+
+fn events(command: Command) -> Command {
+    command
+        .about("Print statistics of a container, and when its memory runs out")
+        .arg(value("interval", "TIME", "Time between statistics").default_value("5s"))
+        .arg(switch("stats", "Print statistics once"))
+        .arg(id())
+}
+
+fn pause(command: Command) -> Command {
+    command.about("Stop every process of a container until resume").arg(id())
+}
+
+fn resume(command: Command) -> Command {
+    command.about("Let a paused container run").arg(id())
+}
+
+fn ps(command: Command) -> Command {
+    command
+        .about("List the processes of a container")
+        .arg(value("format", "FORMAT", "table or json").short('f').default_value("table"))
+        .arg(id())
+        .arg(
+            positional("options", "Options of ps(1) [default: -ef]")
+                .required(false)
+                .action(ArgAction::Append)
+                .num_args(0..),
+        )
+}
+
+fn update(command: Command) -> Command {
+    let bytes = "BYTES";
+    command
+        .about("Change the limits of a container")
+        .arg(
+            value(
+                "resources",
+                "FILE",
+                "resources object to apply, - for standard input; limits given as flags are then ignored",
+            )
+            .short('r'),
+        )
+        .arg(value("blkio-weight", "N", "Weight of block I/O, 10 to 1000"))
+        .arg(value("cpu-period", "US", "Length of a period of the CPU quota, in microseconds"))
+        .arg(value("cpu-quota", "US", "CPU time in a period, in microseconds; -1: no limit"))
+        .arg(value("cpu-burst", "US", "CPU time that may be saved up, in microseconds"))
+        .arg(value("cpu-share", "N", "Weight of CPU time; 1024 is normal"))
+        .arg(value("cpu-rt-period", "US", "Length of a period of real-time CPU time, in microseconds"))
+        .arg(value("cpu-rt-runtime", "US", "Real-time CPU time in a period, in microseconds"))
+        .arg(value("cpuset-cpus", "LIST", "CPUs to use, as 0-3,7"))
+        .arg(value("cpuset-mems", "LIST", "Memory nodes to use"))
+        .arg(value("kernel-memory", bytes, "Ignored: Linux has no such limit any more").hide(true))
+        .arg(value("kernel-memory-tcp", bytes, "Ignored: Linux has no such limit any more").hide(true))
+        .arg(value("memory", bytes, "Memory, as 512m or 2GiB; -1: no limit"))
+        .arg(value("cpu-idle", "N", "1: run only when no one else wants the CPU"))
+        .arg(value("memory-reservation", bytes, "Memory that is not taken away while others have more"))
+        .arg(value("memory-swap", bytes, "Memory and swap together; -1: no limit"))
+        .arg(value("pids-limit", "N", "Number of tasks; -1: no limit"))
+        .arg(value("l3-cache-schema", "TEXT", "Schema of Intel RDT/CAT"))
+        .arg(value("mem-bw-schema", "TEXT", "Schema of Intel RDT/MBA"))
+        .arg(id())
+}
+
+fn checkpoint(command: Command) -> Command {
+    images(command.about("Write a container's state to disk (not supported yet)"))
+        .arg(value("parent-path", "DIR", "Earlier images this checkpoint builds on"))
+        .arg(switch("leave-running", "Leave the container running"))
+        .arg(switch("tcp-skip-in-flight", "Leave out TCP connections that are not established yet"))
+        .arg(switch("link-remap", "Remap links of files that were removed"))
+        .arg(value("status-fd", "N", "Descriptor that is written to when pages can be asked for"))
+        .arg(value("page-server", "ADDRESS:PORT", "Send memory there"))
+        .arg(switch("pre-dump", "Write memory only, and leave the container running"))
+        .arg(id())
+}
+
+fn restore(command: Command) -> Command {
+    images(command.about("Start a container from a checkpoint (not supported yet)"))
+        .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
+        .arg(value("bundle", "DIR", "Bundle directory [default: current directory]").short('b'))
+        .arg(switch("detach", "Do not wait: leave the container running").short('d'))
+        .arg(value("pid-file", "FILE", "Write the pid of the container's first process to FILE"))
+        .arg(switch("no-subreaper", "Do not adopt and reap processes the container orphans"))
+        .arg(switch("no-pivot", "Do not use pivot_root(2), for a root filesystem on a ramdisk"))
+        .arg(switch("tcp-close", "Close TCP connections of the checkpoint"))
+        .arg(value("lsm-profile", "TYPE:NAME", "Security profile to use instead of the checkpoint's"))
+        .arg(value("lsm-mount-context", "CONTEXT", "Security context of mounts instead of the checkpoint's"))
+        .arg(id())
+}
+
+fn images(command: Command) -> Command {
+    command
+        .arg(value("image-path", "DIR", "Directory of the images"))
+        .arg(value("work-path", "DIR", "Directory of logs and work files"))
+        .arg(switch("tcp-established", "Keep established TCP connections"))
+        .arg(switch("ext-unix-sk", "Allow connected unix sockets to the outside"))
+        .arg(switch("shell-job", "Allow a terminal of the outside"))
+        .arg(switch("lazy-pages", "Move memory when it is asked for"))
+        .arg(switch("file-locks", "Keep file locks"))
+        .arg(value("manage-cgroups-mode", "MODE", "soft, full, strict or ignore"))
+        .arg(value("empty-ns", "NAMESPACE", "Leave a namespace empty: network"))
+        .arg(switch("auto-dedup", "Remove memory from images that is in later ones"))
+}
+
+fn features(command: Command) -> Command {
+    command.about("Print what this build can do, as JSON")
 }
 
 fn list(command: Command) -> Command {

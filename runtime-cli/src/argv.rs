@@ -54,7 +54,13 @@ pub fn parse(definition: Command, arguments: Vec<OsString>) -> Result<Parsed, Mi
             Kind::End => scan.positionals.extend(rest.by_ref()),
             // As in runc, what is no flag of the verb is only reported in front of the first positional.
             Kind::Flag if scan.positionals.is_empty() || scan.knows(&argument) => scan.flag(&argument, &mut rest)?,
-            _ => scan.positionals.push(argument),
+            _ => {
+                scan.positionals.push(argument);
+                // The rest is a command line of its own.
+                if open_ended(scan.definition) {
+                    scan.positionals.extend(rest.by_ref());
+                }
+            }
         }
     }
     let rewritten = scan.finish()?;
@@ -140,7 +146,9 @@ impl<'a> Scan<'a> {
             let missing = || Misuse::Flag(format!("flag needs an argument: -{shown}"));
             Some(rest.next().ok_or_else(missing)?)
         };
-        self.flags.retain(|(known, _)| *known != long);
+        if !matches!(found.get_action(), ArgAction::Append) {
+            self.flags.retain(|(known, _)| *known != long);
+        }
         self.flags.push((long, value));
         Ok(())
     }
@@ -170,6 +178,9 @@ impl<'a> Scan<'a> {
             most += 1;
             least += usize::from(positional.is_required_set());
         }
+        if open_ended(self.definition) {
+            most = usize::MAX;
+        }
         let given = self.positionals.len();
         let rule = match () {
             () if (least..=most).contains(&given) => return Ok(()),
@@ -179,6 +190,11 @@ impl<'a> Scan<'a> {
         };
         Err(Misuse::Count(rule))
     }
+}
+
+/// Whether any number of positionals may follow the first.
+fn open_ended(definition: &Command) -> bool {
+    definition.get_positionals().any(|positional| matches!(positional.get_action(), ArgAction::Append))
 }
 
 /// Name and value of `-name`, `--name` or either with `=value`.
@@ -269,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn exec_ends_at_the_container() {
+        let matches = matches("exec -t -e A=1 --env B=2 -cap CAP_KILL x sh -c -t --cwd / -- y");
+        let all = |name: &str| {
+            let values = matches.get_many::<OsString>(name).unwrap_or_default();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(all("env"), ["A=1", "B=2"]);
+        assert_eq!(all("cap"), ["CAP_KILL"]);
+        assert_eq!(all("container-id"), ["x"]);
+        assert_eq!(all("command"), ["sh", "-c", "-t", "--cwd", "/", "--", "y"]);
+        assert_eq!(text(&matches, "cwd"), None);
+    }
+
+    #[test]
     fn misuse_in_runcs_words() {
         let flag = |text: &str| Err(Misuse::Flag(text.to_owned()));
         let count = |text: &str| Err(Misuse::Count(text.to_owned()));
@@ -285,6 +315,7 @@ mod tests {
             ("kill", count("a minimum of 1")),
             ("kill a b c", count("a maximum of 2")),
             ("list a", count("exactly 0")),
+            ("exec", count("a minimum of 1")),
         ] {
             assert_eq!(verb(line).map(|_| ()), expected, "{line}");
         }

@@ -16,6 +16,7 @@ pub struct Launch {
     id: String,
     bundle: PathBuf,
     console_socket: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     no_pivot: bool,
     no_new_keyring: bool,
@@ -32,6 +33,7 @@ impl Launch {
             id: text(matches, "container-id"),
             bundle: bundle(matches)?,
             console_socket: path(matches, "console-socket")?,
+            pidfd_socket: path(matches, "pidfd-socket")?,
             pid_file: path(matches, "pid-file")?,
             no_pivot: flag(matches, "no-pivot"),
             no_new_keyring: flag(matches, "no-new-keyring"),
@@ -64,6 +66,7 @@ impl Launch {
             preserve_fds: self.preserve_fds.clone(),
             listen_fds: self.listen_fds,
             pid_file: self.pid_file.as_deref(),
+            pidfd_socket: self.pidfd_socket.as_deref(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             ..Create::default()
@@ -104,7 +107,7 @@ fn number(name: &str) -> Result<Option<u32>, String> {
 }
 
 /// The descriptors to pass on: those of socket activation, then those of `--preserve-fds`, without a gap.
-fn descriptors(listen: u32, preserve: u32) -> Result<Vec<BorrowedFd<'static>>, String> {
+pub fn descriptors(listen: u32, preserve: u32) -> Result<Vec<BorrowedFd<'static>>, String> {
     let mut out = Vec::new();
     for (what, first, count) in [("listen", FIRST_FD, listen), ("preserved", FIRST_FD.saturating_add(listen), preserve)]
     {

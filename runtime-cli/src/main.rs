@@ -8,9 +8,14 @@
 
 mod args;
 mod argv;
+mod attend;
+mod events;
+mod exec;
+mod features;
 mod launch;
 mod log;
 mod print;
+mod ps;
 mod relay;
 mod root;
 mod run;
@@ -18,6 +23,7 @@ mod spec;
 mod sys;
 mod table;
 mod terminal;
+mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind as IoErrorKind;
@@ -136,6 +142,9 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     if verb == "spec" {
         return spec::write(&launch::bundle(matches)?, flag(matches, "rootless")).map(|()| 0);
     }
+    if verb == "features" {
+        return features::print().map(|()| 0);
+    }
     let root = root::find(os(global, "root"))?;
     let mut options = Options::new(root.path);
     options.systemd_cgroup = flag(global, "systemd-cgroup");
@@ -149,6 +158,13 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     match verb {
         "create" => create(&runtime, matches)?,
         "run" => return run(&runtime, matches, log),
+        "exec" => return Ok(exec::exec(&runtime, matches, log)),
+        "events" => events::events(&container()?, matches)?,
+        "pause" => container()?.pause().map_err(|error| error.to_string())?,
+        "resume" => container()?.resume().map_err(|error| error.to_string())?,
+        "ps" => ps::ps(&container()?, &text(matches, "format"), words(matches, "options"))?,
+        "update" => update::update(&container()?, matches)?,
+        "checkpoint" | "restore" => return Err(format!("{verb} is not supported by this version of {}", args::NAME)),
         "start" => container()?.start().map_err(|error| error.to_string())?,
         "state" => print::state(&container()?.state().map_err(|error| error.to_string())?)?,
         "kill" => kill(&runtime, &id, matches)?,
@@ -250,6 +266,16 @@ fn os<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a OsStr> {
 /// Value of `name` as text. What is not text becomes no valid id, signal or format, and is refused as such.
 fn text(matches: &ArgMatches, name: &str) -> String {
     os(matches, name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Every value of `name`.
+fn words(matches: &ArgMatches, name: &str) -> Vec<OsString> {
+    matches.try_get_many::<OsString>(name).ok().flatten().unwrap_or_default().cloned().collect()
+}
+
+/// Every value of `name`, as text.
+fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    words(matches, name).iter().map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
 fn flag(matches: &ArgMatches, name: &str) -> bool {

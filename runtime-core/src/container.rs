@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::runtime::Launcher;
+use crate::spec::Process;
 use crate::state::{Init, Record, Root, State};
-use crate::{Log, Result, Runtime};
+use crate::{Exec, ExecProcess, Log, Result, Runtime};
 
 /// Signal to send, as the kernel numbers it; 0 only asks whether the process is there.
 pub type Signal = i32;
@@ -38,6 +40,8 @@ pub struct Container {
     pub(crate) root: Arc<Root>,
     /// What `state` shows as the owner.
     pub(crate) owner: String,
+    /// How to launch another program in it.
+    pub(crate) launcher: Launcher,
     /// Takes what hooks have to say.
     pub(crate) log: Option<Log>,
     console: Mutex<Option<OwnedFd>>,
@@ -48,12 +52,22 @@ pub struct Container {
 impl Container {
     /// A handle on what `record` tells, without a terminal.
     pub(crate) fn new(root: Arc<Root>, record: Record) -> Self {
-        Self { record, root, owner: String::new(), log: None, console: Mutex::new(None), pidfd: OnceLock::new() }
+        let launcher = Launcher::default();
+        Self {
+            record,
+            root,
+            owner: String::new(),
+            launcher,
+            log: None,
+            console: Mutex::new(None),
+            pidfd: OnceLock::new(),
+        }
     }
 
-    /// Adds the runtime's log.
+    /// Adds the runtime's log, and how it launches.
     pub(crate) fn logging(mut self, runtime: &Runtime) -> Self {
         self.log.clone_from(&runtime.options.log);
+        self.launcher = runtime.launcher.clone();
         self
     }
 
@@ -98,6 +112,16 @@ impl Container {
         crate::verb::start::start(self)
     }
 
+    /// Runs another program in the container, and reports what execve(2) said.
+    pub fn exec(&self, request: &Exec<'_>) -> Result<ExecProcess> {
+        crate::verb::exec::exec(self, request)
+    }
+
+    /// `process` of the bundle's `config.json`, as it is now: what an exec starts from that names no other.
+    pub fn bundle_process(&self) -> Result<Process> {
+        crate::verb::exec::bundle_process(self)
+    }
+
     /// Sends `signal` to the first process, or to every process of a container without a pid namespace of
     /// its own when it is SIGKILL.
     pub fn kill(&self, signal: Signal) -> Result<()> {
@@ -107,6 +131,26 @@ impl Container {
     /// What the container's cgroups have counted: processor time, memory, tasks, I/O, pressure, OOM kills.
     pub fn stats(&self) -> Result<crate::cgroup::Stats> {
         crate::verb::stats::stats(self)
+    }
+
+    /// Stops every process of the container, until [`resume`](Self::resume).
+    pub fn pause(&self) -> Result<()> {
+        crate::verb::pause::pause(self)
+    }
+
+    /// Lets a paused container run.
+    pub fn resume(&self) -> Result<()> {
+        crate::verb::pause::resume(self)
+    }
+
+    /// Host pids of every process of the container, sorted.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        crate::verb::events::processes(self)
+    }
+
+    /// Watches for the container's end and for memory that runs out.
+    pub fn watch(&self) -> Result<crate::verb::events::Watch> {
+        crate::verb::events::watch(self)
     }
 
     /// Changes limits. What `request` leaves out stays as it is, and nothing changes if one limit is refused; device

@@ -61,6 +61,8 @@ pub struct Create<'a> {
     pub listen_fds: u32,
     /// Written with the host pid once the container is ready.
     pub pid_file: Option<&'a Path>,
+    /// AF_UNIX stream socket that is sent a pidfd of the first process.
+    pub pidfd_socket: Option<&'a Path>,
     /// Change root by moving the root mount instead of pivot_root(2): for a root on initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.

@@ -1,7 +1,8 @@
 //! `Runtime`: where containers live and how they are launched. Every verb starts here.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Container, Result};
 
@@ -53,17 +54,34 @@ impl Options {
     }
 }
 
+/// What a launch needs of a [`Runtime`]; its containers hold it too.
+#[derive(Clone, Default)]
+pub(crate) struct Launcher {
+    pub(crate) entry: Entry,
+    log: Option<Log>,
+    /// The sealed stage, made on the first launch; `None` where the host refuses to execute one.
+    pub(crate) stage: Arc<OnceLock<Option<OwnedFd>>>,
+}
+
+impl Launcher {
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        if let Some(log) = &self.log {
+            log(level, message);
+        }
+    }
+}
+
 /// Launches containers and finds those there are. `Send + Sync`; holds no lock and no thread.
 pub struct Runtime {
     pub(crate) options: Options,
-    /// The sealed stage, made on the first launch; `None` where the host refuses to execute one.
-    pub(crate) stage: std::sync::OnceLock<Option<std::os::fd::OwnedFd>>,
+    pub(crate) launcher: Launcher,
 }
 
 impl Runtime {
     /// A runtime over `options.root`, which need not exist yet.
     pub fn new(options: Options) -> Self {
-        Self { options, stage: std::sync::OnceLock::new() }
+        let launcher = Launcher { entry: options.entry, log: options.log.clone(), stage: Arc::default() };
+        Self { options, launcher }
     }
 
     /// The state directory.
@@ -98,8 +116,6 @@ impl Runtime {
     }
 
     pub(crate) fn log(&self, level: Level, message: &str) {
-        if let Some(log) = &self.options.log {
-            log(level, message);
-        }
+        self.launcher.log(level, message);
     }
 }

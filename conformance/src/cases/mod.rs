@@ -6,7 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
-mod filesystem;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -14,10 +14,14 @@ mod label;
 mod lifecycle;
 mod limits;
 mod mount;
+mod mounting;
 mod namespace;
+mod net_device;
 mod paths;
 mod privilege;
 mod process;
+mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
@@ -35,30 +39,34 @@ pub fn all() -> Vec<Case> {
     let nouns: &[&[Case]] = &[
         isolation::CASES,
         lifecycle::CASES,
-        cli::CASES,
-        process::CASES,
-        stdio::CASES,
-        ids::CASES,
-        limits::CASES,
-        privilege::CASES,
-        scheduling::CASES,
-        clock::CASES,
-        namespace::CASES,
-        rootless::CASES,
-        sharing::CASES,
-        mount::CASES,
-        filesystem::CASES,
-        root::CASES,
-        paths::CASES,
-        device::CASES,
-        label::CASES,
-        sysctl::CASES,
-        hook::CASES,
-        terminal::CASES,
-        shell::CASES,
-        cgroup::CASES,
-        bad_input::CASES,
         attack::CASES,
+        bad_input::CASES,
+        cgroup::CASES,
+        cli::CASES,
+        clock::CASES,
+        device::CASES,
+        features::CASES,
+        hook::CASES,
+        ids::CASES,
+        label::CASES,
+        limits::CASES,
+        mount::CASES,
+        mounting::CASES,
+        namespace::CASES,
+        net_device::CASES,
+        paths::CASES,
+        privilege::CASES,
+        process::CASES,
+        rdt::CASES,
+        resource::CASES,
+        root::CASES,
+        rootless::CASES,
+        scheduling::CASES,
+        sharing::CASES,
+        shell::CASES,
+        stdio::CASES,
+        sysctl::CASES,
+        terminal::CASES,
         trace::CASES,
     ];
     nouns.concat()

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::dir::{self, Dir};
-use super::{Cgroup, file};
+use super::{Cgroup, Place, file};
 use crate::{Error, ErrorKind, Result};
 
 /// How a process enters. The descriptors are close-on-exec.
@@ -52,6 +53,23 @@ impl Cgroup {
         }
     }
 
+    /// The version 2 cgroup that process `pid` is in by now, where processes may enter that the container's own does
+    /// not take any more: an init system inside has moved itself to a leaf and given controllers to what is below.
+    pub fn of_process(&self, pid: i32) -> Result<Option<Below>> {
+        let Some(dir) = self.dirs().find(|dir| dir.place.v2) else { return Ok(None) };
+        let file = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            Error::system(
+                "cannot find the cgroup",
+                format!("read({file:?})"),
+                error.raw_os_error().unwrap_or(libc::EIO),
+            )
+        })?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let place = Place { path: path.to_owned(), ..dir.place.clone() };
+        Ok(Dir::open(&place)?.map(|dir| Below { v2: Some(dir.fd), v1_tasks: Vec::new() }))
+    }
+
     /// Ways into existing cgroups below the container's: pairs of a version 1 controller (empty: every hierarchy)
     /// and a path beneath the container's cgroup. Hierarchies that no pair names lead to the container's own. The
     /// kernel resolves the path beneath the container's descriptor, so no `..` leads out (runc compares text).
@@ -66,7 +84,10 @@ impl Cgroup {
             let named = paths.iter().find(|(name, _)| has(dir, name));
             let path = named.or_else(|| paths.iter().find(|(name, _)| name.is_empty())).map_or("", |(_, path)| path);
             let path = path.trim_matches('/');
-            let fail = |call: &str, errno| dir::failed(&dir.place, "enter", call, path, errno);
+            let fail = |call: &str, errno| match errno {
+                Errno::EXDEV => Error::new(ErrorKind::InvalidConfig, format!("bad sub cgroup path: {path}")),
+                errno => dir::failed(&dir.place, "enter", call, path, errno),
+            };
             let path = if path.is_empty() { "." } else { path };
             let fd = file::beneath(&dir.fd, path, OFlag::O_RDONLY).map_err(|errno| fail("openat2", errno))?;
             if dir.place.v2 {

@@ -32,6 +32,9 @@ pub struct HostFacts {
     /// SELinux is on and has a policy. Only known where a config names a label.
     #[serde(default)]
     pub selinux: bool,
+    /// Where the units of the systemd that keeps cgroups lie, beneath the mount points; absent: nobody keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
     /// Where cgroups are.
     pub cgroup: Layout,
     /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
@@ -55,9 +58,29 @@ impl HostFacts {
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
             apparmor: false,
             selinux: false,
+            manager: None,
             cgroup: cgroup::probe(own_cgroup)?,
             kernel_filesystems: Vec::new(),
         })
+    }
+
+    /// The caller alone: what the plan of an exec depends on.
+    pub(crate) fn of_caller() -> Self {
+        let user_namespace = user::is_nested();
+        Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            user_namespace,
+            owns_mounts: false,
+            groups_are_fixed: user_namespace && user::groups_are_fixed(),
+            capabilities: crate::sys::caps::permitted(),
+            kcore: false,
+            apparmor: false,
+            selinux: false,
+            cgroup: Layout::default(),
+            kernel_filesystems: Vec::new(),
+            manager: None,
+        }
     }
 
     /// Looks at the security modules the config names a label for.

@@ -1,7 +1,8 @@
-//! Where the terminal's master goes: to a socket (`--console-socket`), or back to the caller.
+//! Where descriptors of the process go: the terminal's master to a socket (`--console-socket`) or back to the caller,
+//! a pidfd to a socket (`--pidfd-socket`).
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -42,11 +43,7 @@ impl<'a> Master<'a> {
                 *kept = Some(master);
             }
             Self::Socket(stream, path) => {
-                let name = format!("/dev/pts/{number}");
-                let fds = [master.as_raw_fd()];
-                let rights = [ControlMessage::ScmRights(&fds)];
-                let bytes = [IoSlice::new(name.as_bytes())];
-                sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)
+                send(stream, &format!("/dev/pts/{number}"), master.as_fd())
                     .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;
             }
         }
@@ -60,4 +57,28 @@ impl<'a> Master<'a> {
             Self::Socket(..) => None,
         }
     }
+}
+
+/// The socket that is sent a pidfd.
+pub(crate) struct PidReceiver<'a>(UnixStream, &'a Path);
+
+impl<'a> PidReceiver<'a> {
+    /// Connects, before anything is made.
+    pub(crate) fn connect(path: &'a Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .map_err(|e| Error::io("cannot reach the pidfd socket", format!("connect({path:?})"), e))?;
+        Ok(Self(stream, path))
+    }
+
+    pub(super) fn take(&self, pidfd: BorrowedFd<'_>, name: &str) -> Result<()> {
+        send(&self.0, name, pidfd).map_err(|e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e))
+    }
+}
+
+/// One message: a name and a descriptor.
+fn send(stream: &UnixStream, name: &str, fd: BorrowedFd<'_>) -> nix::Result<()> {
+    let fds = [fd.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let bytes = [IoSlice::new(name.as_bytes())];
+    sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }

@@ -7,6 +7,7 @@ pub(crate) mod hook;
 mod idmap;
 mod idmount;
 mod listener;
+mod netdev;
 mod report;
 mod seal;
 mod shared;
@@ -14,7 +15,7 @@ mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-pub(crate) use console::Master;
+pub(crate) use console::{Master, PidReceiver};
 pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, clone, word};
@@ -22,14 +23,16 @@ use runtime_stage::sys::{NOTE_ROOM, clone, word};
 use self::bind::Table;
 use self::channel::{Channel, Message};
 use self::spawn::{Spawned, Start};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Entry};
 use crate::plan::wire::{self, Extra};
 use crate::plan::{Kind, Plan};
+use crate::runtime::Launcher;
 use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
-use crate::{Entry, Error, ErrorKind, Level, Result, Runtime};
+use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use report::Report;
+pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
 pub(crate) struct Descriptors<'a> {
@@ -49,6 +52,8 @@ pub(crate) struct Launch<'a> {
     process: Spawned,
     start_time: u64,
     console: Option<Master<'a>>,
+    /// Network devices that moved in; they move back with this value unless it is committed.
+    net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
     announced: Option<Announced<'a>>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
@@ -64,11 +69,39 @@ impl<'a> Launch<'a> {
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let (channel, theirs) =
-            Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
-        let mut table = Table::open(plan, cgroup.as_deref(), 3 + descriptors.preserved.len() as i32)?;
+        let table = Table::open(plan, cgroup.as_deref(), None, 3 + descriptors.preserved.len() as i32)?;
         let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
+        Self::start(&runtime.launcher, plan, (table, cgroups), entry, descriptors, console)
+    }
+
+    /// The same for a program that joins the container of `init`, and enters cgroups that are there.
+    pub(crate) fn join(
+        launcher: &Launcher,
+        plan: &'a Plan,
+        init: BorrowedFd<'_>,
+        entry: Option<Entry<'_>>,
+        descriptors: Descriptors<'_>,
+    ) -> Result<Self> {
+        let table = Table::open(plan, None, Some(init), 3 + descriptors.preserved.len() as i32)?;
+        Self::start(launcher, plan, (table, Vec::new()), entry, descriptors, None)
+    }
+
+    /// Adds the receiver of the terminal, before the stage is served.
+    pub(crate) fn give_console(&mut self, console: Option<Master<'a>>) {
+        self.console = console;
+    }
+
+    fn start(
+        launcher: &Launcher,
+        plan: &'a Plan,
+        (mut table, cgroups): (Table, Vec<bool>),
+        entry: Option<Entry<'_>>,
+        descriptors: Descriptors<'_>,
+        console: Option<Master<'a>>,
+    ) -> Result<Self> {
+        let (channel, theirs) =
+            Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
         let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
@@ -77,7 +110,7 @@ impl<'a> Launch<'a> {
         keep.push(block.as_fd().as_raw_fd());
         let start =
             Start { namespaces: clone_flags(plan), cgroup: v2, block: &block, keep: &keep, close: channel.number() };
-        let process = spawn(runtime, &start)?;
+        let process = spawn(launcher, &start)?;
         drop(table);
         let mut launch = Self {
             plan,
@@ -86,6 +119,7 @@ impl<'a> Launch<'a> {
             process,
             start_time: 0,
             console,
+            net_devices: None,
             scene: None,
             announced: None,
             released: false,
@@ -157,11 +191,19 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// Sends a pidfd of the process to a socket, named as runc names it.
+    pub(crate) fn send_pidfd(&self, socket: &PidReceiver<'_>, name: &str) -> Result<()> {
+        socket.take(self.process.pidfd.as_fd(), name)
+    }
+
     /// Lets the process live on without us: its pidfd, and the terminal if it was to be kept.
     pub(crate) fn commit(mut self) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let pidfd =
             self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
         self.released = true;
+        if let Some(moved) = self.net_devices.take() {
+            moved.keep();
+        }
         Ok((pidfd, self.console.take().and_then(Master::kept)))
     }
 
@@ -189,6 +231,10 @@ impl<'a> Launch<'a> {
             (message::FORKED, Some(child)) => self.follow(child),
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::NET_DEVICES, _) => {
+                self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
+                self.go(None)
+            }
             (message::PROC, _) => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
@@ -327,7 +373,7 @@ fn block(plan: &Plan, extra: &Extra, table: &Table, socket: u32) -> Result<Share
 }
 
 /// Makes the process by the entry the options ask for.
-fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
+fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     let explain = |error: std::io::Error| {
         let mut call = format!("clone3({:#x})", start.namespaces);
         if start.cgroup.is_some() {
@@ -341,11 +387,11 @@ fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
             _ => failed,
         }
     };
-    let mode = runtime.options.entry;
-    if mode == Entry::InProcess {
+    let mode = launcher.entry;
+    if mode == Way::InProcess {
         return spawn::in_process(start).map_err(explain);
     }
-    let stage = runtime.stage.get_or_init(|| seal::sealed().ok());
+    let stage = launcher.stage.get_or_init(|| seal::sealed().ok());
     let refused = match stage {
         None => "the host makes no executable anonymous file".to_owned(),
         Some(stage) => match spawn::sealed(start, stage.as_fd()) {
@@ -355,9 +401,9 @@ fn spawn(runtime: &Runtime, start: &Start<'_>) -> Result<Spawned> {
             result => return result.map_err(explain),
         },
     };
-    if mode == Entry::Sealed {
+    if mode == Way::Sealed {
         return Err(Error::new(ErrorKind::Unsupported, refused).with_hint("see vm.memfd_noexec"));
     }
-    runtime.log(Level::Debug, &format!("{refused}; using the in-process entry"));
+    launcher.log(Level::Debug, &format!("{refused}; using the in-process entry"));
     spawn::in_process(start).map_err(explain)
 }

@@ -12,7 +12,12 @@ use crate::seccomp::syscall_name;
 use crate::{Error, ErrorKind, ExitStatus, error};
 
 /// What runc says before everything that goes wrong inside; engines look for parts of it.
-const PREFIX: &str = "unable to start container process: error during container init";
+fn prefix(plan: &Plan) -> &'static str {
+    match plan.exec {
+        true => "unable to start container process",
+        false => "unable to start container process: error during container init",
+    }
+}
 
 /// A failure as the stage reports it.
 #[derive(Clone, Debug)]
@@ -113,7 +118,8 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
     let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
     let place = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
-    let mut error = Error::new(ErrorKind::Init, format!("{PREFIX}: {place}{what}")).in_step(format!("{step:?}"));
+    let mut error =
+        Error::new(ErrorKind::Init, format!("{}: {place}{what}", prefix(plan))).in_step(format!("{step:?}"));
     error = error.located(pointer);
     if refusal {
         return error.with_reason(refused(report.errno));
@@ -164,7 +170,7 @@ fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Erro
         }
         _ => return None,
     };
-    let error = Error::new(ErrorKind::Init, format!("{PREFIX}: {message}")).located(pointer.to_owned());
+    let error = Error::new(ErrorKind::Init, format!("{}: {message}", prefix(plan))).located(pointer.to_owned());
     Some(error.with_errno(errno).in_step(format!("{step:?}")))
 }
 
@@ -307,8 +313,8 @@ pub(crate) fn death(plan: &Plan, block: &Block, status: Option<ExitStatus>) -> E
     };
     let origin = plan.origins.of(step, block.get(word::INDEX));
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
-    let error =
-        Error::new(ErrorKind::Init, format!("{PREFIX}: {how} while trying to {what}")).in_step(format!("{step:?}"));
+    let error = Error::new(ErrorKind::Init, format!("{}: {how} while trying to {what}", prefix(plan)))
+        .in_step(format!("{step:?}"));
     match status {
         Some(ExitStatus::Signal(libc::SIGKILL)) => {
             error.with_hint("container init was OOM-killed (memory limit too low?), or somebody killed it")

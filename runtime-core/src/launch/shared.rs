@@ -11,7 +11,9 @@ use crate::{Error, ErrorKind, Result};
 /// `kind` it joins, can be compared with ours. A path alone does not tell.
 pub(super) fn check(plan: &Plan, kind: Kind, path: &str, opened: impl AsFd) -> Result<()> {
     let sysctl = plan.sysctls.iter().find(|sysctl| sysctl.kind == kind);
-    let own_matters = sysctl.is_some() || matches!(kind, Kind::Mount | Kind::User) || moves_devices(plan, kind);
+    let own_matters = sysctl.is_some()
+        || matches!(kind, Kind::Mount | Kind::User)
+        || (kind == Kind::Network && !plan.net_devices.is_empty());
     if !own_matters || !is_own(kind, opened) {
         return Ok(());
     }
@@ -29,10 +31,6 @@ pub(super) fn check(plan: &Plan, kind: Kind, path: &str, opened: impl AsFd) -> R
         _ => Err(invalid("network devices cannot be moved into the network namespace they are in".to_owned())
             .at("/linux/netDevices")),
     }
-}
-
-fn moves_devices(_plan: &Plan, _kind: Kind) -> bool {
-    false
 }
 
 /// The calling thread's own, which need not be that of the whole process. What cannot be looked at is not ours.

@@ -125,7 +125,9 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         uid: user.uid.unwrap_or(0),
         gid: user.gid.unwrap_or(0),
         groups: user.additional_gids.unwrap_or_default(),
-        keep_groups: cx.facts.groups_are_fixed || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups),
+        keep_groups: cx.facts.groups_are_fixed
+            || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups)
+            || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");

@@ -21,10 +21,12 @@ mod mask;
 mod memory;
 mod mount;
 mod namespace;
+mod netdev;
 pub(crate) mod option;
 mod origin;
 mod personality;
 mod process;
+mod rdt;
 mod rlimit;
 mod root;
 mod scheduling;
@@ -40,7 +42,8 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
-pub use cgroup::CgroupPlan;
+pub(crate) use caps::known as capabilities;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
@@ -48,11 +51,15 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
+pub use netdev::NetDevice;
 pub use option::Propagation;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
+pub use rdt::Rdt;
 pub use rlimit::Limit;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
@@ -60,6 +67,9 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
@@ -123,6 +133,8 @@ pub enum SlotSource {
         /// The caller's directory.
         own: HostPath,
     },
+    /// The container's first process, whose namespaces are joined; the caller of exec holds it.
+    Init,
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
     /// A namespace file.
@@ -187,16 +199,32 @@ pub struct Request {
     pub listen_fds: u32,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// The container an exec goes into; `None`: one is made.
+    pub exec: Option<Target>,
+}
+
+/// A container that is there, as far as the plan of an exec depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The namespaces it does not share with the caller.
+    pub namespaces: Vec<Kind>,
+    /// setgroups(2) is denied in its user namespace.
+    pub deny_setgroups: bool,
 }
 
 /// The plan of one launch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// A program for a container that is there: nothing of a root filesystem is built.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub exec: bool,
     /// What the parent opens before.
     pub slots: Vec<SlotSource>,
     /// Where its processes are accounted and limited; absent: where the caller's are.
     pub cgroup: Option<CgroupPlan>,
+    /// Its class of service in resctrl.
+    pub rdt: Option<Rdt>,
     /// Namespaces made and joined.
     pub namespaces: Namespaces,
     /// What goes into timens_offsets.
@@ -219,6 +247,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// Network devices that move in.
+    pub net_devices: Vec<NetDevice>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
     /// Security labels.
@@ -277,7 +307,7 @@ impl Context<'_> {
 
     /// A slot for `source`; equal sources share one.
     pub fn slot(&mut self, source: SlotSource) -> Slot {
-        let shared = matches!(source, SlotSource::Namespace { .. });
+        let shared = matches!(source, SlotSource::Namespace { .. } | SlotSource::Init);
         let at = self.slots.iter().position(|known| shared && *known == source).unwrap_or_else(|| {
             self.slots.push(source);
             self.slots.len() - 1
@@ -315,20 +345,26 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     };
     let cx = &mut context;
     unsupported::check(cx);
-    let namespaces = namespace::plan(cx);
-    let root = root::plan(cx);
-    let mounts = mount::plan(cx, &namespaces, &root);
-    let (devices, links) = device::plan(cx, &namespaces, &mounts);
+    let exec = cx.request.exec.is_some();
+    let namespaces = match &request.exec {
+        None => namespace::plan(cx),
+        Some(target) => namespace::exec(cx, target),
+    };
+    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
+    let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);
     let time_offsets = clock::plan(cx, &namespaces);
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
+    let net_devices = netdev::plan(cx, &namespaces);
     affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
     let seccomp = seccomp::filter(cx);
     let plan = Plan {
-        cgroup: cgroup::plan(cx, &namespaces),
+        exec,
+        cgroup: if exec { None } else { cgroup::plan(cx, &namespaces) },
         keyring: session::keyring(cx, &namespaces),
         terminal: tty::plan(cx),
         hostname: uts::hostname(cx, &namespaces),
@@ -344,8 +380,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),
         oom_score_adj: session::oom_score_adj(cx),
+        rdt: rdt::plan(cx),
         proc: needs_proc.then(|| cx.slot(SlotSource::Proc)),
         time_offsets,
+        net_devices,
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),

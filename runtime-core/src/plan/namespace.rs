@@ -3,7 +3,7 @@
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
-use super::{Context, IdMaps, Slot, SlotSource, ids};
+use super::{Context, IdMaps, Slot, SlotSource, Target, ids};
 
 /// A kind of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,7 +40,7 @@ impl Kind {
         (Self::Time, "time"),
     ];
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
@@ -149,6 +149,17 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
         cx.problem("/linux/namespaces", "a container needs a mount namespace; add {\"type\": \"mount\"}");
     }
     plan
+}
+
+/// All namespaces of a container that is there, joined at once through its first process.
+pub(super) fn exec(cx: &mut Context<'_>, target: &Target) -> Namespaces {
+    let slot = cx.slot(SlotSource::Init);
+    cx.origins.note(Step::JoinNamespace, 0, "", "join the container's namespaces");
+    Namespaces {
+        join: target.namespaces.iter().map(|kind| Join { kind: *kind, slot }).collect(),
+        fork: target.namespaces.contains(&Kind::Pid),
+        ..Namespaces::default()
+    }
 }
 
 /// New kinds, and joined ones with path and index.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use runtime_stage::fail::Step;
+use runtime_stage::wire::KEEP;
 use serde::Serialize;
 
 use super::Context;
@@ -19,7 +20,7 @@ pub struct Program {
     pub home: bool,
     /// Working directory.
     pub cwd: String,
-    /// File mode creation mask.
+    /// File mode creation mask; 4294967295: the caller's, for an exec.
     #[serde(serialize_with = "super::octal")]
     pub umask: u32,
     /// Files tried in order.
@@ -50,8 +51,9 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Program {
     let program = args.first().map_or("", String::as_str);
     let from_path = !program.contains('/');
     let candidates = if from_path { in_path(&env, program) } else { vec![program.to_owned()] };
-    let umask = process.user.as_ref().and_then(|user| user.umask).unwrap_or(UMASK);
-    if umask > 0o777 {
+    let default = if cx.request.exec.is_some() { KEEP } else { UMASK };
+    let umask = process.user.as_ref().and_then(|user| user.umask).unwrap_or(default);
+    if umask > 0o777 && umask != KEEP {
         cx.problem("/process/user/umask", format!("{umask:#o} is no file mode creation mask"));
     }
     let what = format!("find {program}");

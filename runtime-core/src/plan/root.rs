@@ -31,6 +31,23 @@ pub struct RootPlan {
     pub hidden: Vec<String>,
 }
 
+impl RootPlan {
+    /// That of a container which is joined: there already.
+    pub(super) fn joined() -> Self {
+        Self {
+            path: String::new(),
+            source: Source::Path(String::new()),
+            while_preparing: Propagation(0),
+            tree: Vec::new(),
+            binds: None,
+            hidden: Vec::new(),
+            propagation: None,
+            readonly: false,
+            no_pivot: false,
+        }
+    }
+}
+
 pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     let root = cx.spec.root.clone().unwrap_or_default();
     let path = match root.path.as_deref() {

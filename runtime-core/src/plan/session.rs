@@ -10,7 +10,7 @@ use super::{Context, Kind, Namespaces};
 pub struct Keyring {
     /// `_ses.<id>`: named, so that exec joins the same.
     pub name: String,
-    /// Permission bits (keyctl_setperm(3)).
+    /// Permission bits (keyctl_setperm(3)); 0: as they are.
     pub permissions: u32,
 }
 
@@ -26,7 +26,9 @@ pub(super) fn keyring(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<K
     // In a user namespace the owner of the keyring is nobody inside: others must be able to search it.
     let search = if namespaces.is_private(Kind::User) { OTHER_SEARCH } else { USER_SEARCH };
     cx.origins.note(Step::Keyring, 0, "", "make the session keyring");
-    Some(Keyring { name: format!("_ses.{}", cx.request.id), permissions: DEFAULT | search })
+    // An exec finds it with its permissions.
+    let permissions = if cx.request.exec.is_some() { 0 } else { DEFAULT | search };
+    Some(Keyring { name: format!("_ses.{}", cx.request.id), permissions })
 }
 
 pub(super) fn oom_score_adj(cx: &mut Context<'_>) -> Option<i32> {

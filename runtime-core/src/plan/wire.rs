@@ -100,6 +100,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.namespaces.fork, flag::FORK),
         (joins, flag::NOT_DUMPABLE),
         (plan.namespaces.loopback, flag::LOOPBACK),
+        (!plan.net_devices.is_empty(), flag::NET_DEVICES),
         (plan.root.no_pivot, flag::NO_PIVOT),
         (!plan.hooks.host.is_empty(), flag::HOST_HOOKS),
         (plan.terminal.is_some(), flag::TERMINAL),
@@ -109,6 +110,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.capabilities.is_some(), flag::CAPABILITIES),
         (plan.user.keep_groups, flag::KEEP_GROUPS),
         (plan.program.from_path, flag::SEARCH_PATH),
+        (plan.exec, flag::EXEC),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }
@@ -124,12 +126,15 @@ fn descriptors(header: &mut Header, arena: &mut Arena, extra: &Extra) {
 
 fn namespaces(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.unshare = plan.namespaces.unshare.iter().fold(0, |flags, kind| flags | kind.flag());
-    let joins: Vec<wire::Join> = plan
-        .namespaces
-        .join
-        .iter()
-        .map(|join| wire::Join { slot: join.slot.0.into(), kind: join.kind.flag() })
-        .collect();
+    let mut joins: Vec<wire::Join> = Vec::new();
+    for join in &plan.namespaces.join {
+        let slot = u32::from(join.slot.0);
+        match joins.last_mut() {
+            // One descriptor of a process stands for all its namespaces, in one call.
+            Some(last) if last.slot == slot => last.kind |= join.kind.flag(),
+            _ => joins.push(wire::Join { slot, kind: join.kind.flag() }),
+        }
+    }
     header.joins = arena.list(&joins);
     header.proc = plan.proc.map_or(NO_SLOT, |slot| slot.0.into());
     header.time_offsets = arena.text(plan.time_offsets.as_deref().unwrap_or_default());

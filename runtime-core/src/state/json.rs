@@ -52,12 +52,19 @@ pub struct Record {
     pub owner: u32,
     /// Its cgroup; `None`: it has none of its own. Written before it is made: see `own_cgroup`.
     pub cgroup: Option<crate::cgroup::Placement>,
+    /// Directories of resctrl made for it.
+    pub rdt: crate::rdt::Made,
     /// Whether the first process is pid 1 of a namespace of its own, so that all die with it.
     pub own_pid_namespace: bool,
     /// Whether lacking rights on cgroups were ignored.
     pub rootless: bool,
     /// Whether it was made by `run`: there is no fifo, and it runs as soon as it has a pid.
     pub inline_gate: bool,
+    /// Whether the caller's session keyring was kept.
+    pub no_new_keyring: bool,
+    /// The unit of systemd that holds its cgroup; `None`: systemd does not know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<crate::systemd::Unit>,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,
@@ -122,6 +129,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         init_process_pid: member(&tree, "init_process_pid"),
         init_process_start: member(&tree, "init_process_start"),
         cgroup: member(&tree, "cgroup"),
+        rdt: member(&tree, "rdt"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
         bundle: member(&tree, "bundle"),
         annotations: member(&tree, "annotations"),

@@ -17,6 +17,7 @@ pub use json::{Record, VERSION};
 pub(crate) use owner::Owners;
 pub(crate) use root::Root;
 pub use status::Status;
+pub(crate) use status::is_held;
 
 use crate::spec::Map;
 use crate::{Error, ErrorKind};

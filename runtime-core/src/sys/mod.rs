@@ -6,6 +6,7 @@ pub(crate) mod caps;
 pub(crate) mod fd;
 pub(crate) mod flock;
 pub(crate) mod mount;
+pub(crate) mod netlink;
 pub(crate) mod pidfd;
 pub mod proc;
 pub(crate) mod shared;

@@ -2,7 +2,8 @@
 //!
 //! A pidfd names one process for good, where a pid may come to name another.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -36,8 +37,11 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
 /// The pid the descriptor names, in our pid namespace (fdinfo of proc_pid_fdinfo(5)). ESRCH: it ended, or is not
 /// visible from here.
 pub(crate) fn pid(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    text.lines()
+    // A few short lines, which the kernel gives in one read.
+    let mut text = [0; 1024];
+    let length = File::open(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?.read(&mut text)?;
+    String::from_utf8_lossy(&text[..length])
+        .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
         .filter(|pid| *pid > 0)
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))

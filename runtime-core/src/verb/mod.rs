@@ -1,8 +1,12 @@
 //! The verbs, one file each.
 pub(crate) mod create;
 pub(crate) mod delete;
+pub mod events;
+pub(crate) mod exec;
+pub mod features;
 mod hook;
 pub(crate) mod kill;
+pub(crate) mod pause;
 pub mod spec;
 pub(crate) mod start;
 pub(crate) mod state;

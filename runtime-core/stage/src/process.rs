@@ -17,7 +17,7 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
     Ok(())
 }
 
-/// Makes the working directory if it is missing and goes there, as root of the container.
+/// Makes the working directory if it is missing (but not for exec) and goes there, as root of the container.
 ///
 /// True if the runtime's root may not enter it; then the user tries again, [`enter_directory`].
 pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
@@ -28,7 +28,7 @@ pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
     }
     match sys::chdir(cwd) {
         Ok(()) => Ok(false),
-        Err(fail) if fail.is(errno::ENOENT) => {
+        Err(fail) if fail.is(errno::ENOENT) && plan.header.flags & flag::EXEC == 0 => {
             let relative = Z::new(cwd_below_root(cwd));
             sys::close(path::make(root, relative, Make::Directory)?);
             sys::chdir(cwd).map(|()| false)

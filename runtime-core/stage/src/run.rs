@@ -4,7 +4,7 @@ use crate::fail::{Fail, Result, Step};
 use crate::io::{Block, Io, message};
 use crate::process::Home;
 use crate::sys::{self, errno};
-use crate::wire::{NO_SLOT, Plan, Z, flag};
+use crate::wire::{KEEP, NO_SLOT, Plan, Z, flag};
 use crate::{
     caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root,
 };
@@ -46,7 +46,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     lo::up(plan, io)?;
     netdev::move_in(plan, io)?;
 
-    let tree = filesystem(plan, io)?;
+    let tree = if plan.header.flags & flag::EXEC == 0 { filesystem(plan, io)? } else { inside(plan, io)? };
 
     uts::set(plan, io)?;
     label::on_exec(plan, io)?;
@@ -56,7 +56,9 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     let again = process::make_directory(plan, io, tree)?;
     let mut home = Home::new();
     home.look_up(plan, io, tree);
-    sys::umask(plan.header.umask);
+    if plan.header.umask != KEEP {
+        sys::umask(plan.header.umask);
+    }
 
     priority::all(plan, io)?;
     rlimit::all(plan, io)?;
@@ -82,7 +84,9 @@ const PR_SET_PDEATHSIG: u32 = 1;
 
 fn begin(plan: &Plan<'_>) -> Result<()> {
     sys::set_name(Z::new(b"runtime:stage\0"));
-    sys::umask(0);
+    if plan.header.flags & flag::EXEC == 0 {
+        sys::umask(0);
+    }
     if plan.header.flags & flag::FORK == 0 {
         // If the runtime dies before it is done, so do we. (A change of ids clears this; from then on the
         // closed socket tells.)
@@ -115,6 +119,14 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     mount::seal(plan, io, tree)?;
     io.enter(Step::SealRoot, 0);
     root::seal(plan, io, tree)?;
+    Ok(tree)
+}
+
+/// The root of a container that was joined: "/" already; the descriptor of it comes back.
+fn inside(plan: &Plan<'_>, io: &Io) -> Result<i32> {
+    io.enter(Step::EnterRoot, 0);
+    let tree = sys::openat(sys::AT_FDCWD, Z::new(b"/\0"), sys::O_PATH | sys::O_DIRECTORY, 0)?;
+    tty::open(plan, io, tree)?;
     Ok(tree)
 }
 

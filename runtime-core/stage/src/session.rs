@@ -17,6 +17,8 @@ pub fn new(plan: &Plan<'_>, io: &Io) -> Result<()> {
     }
     io.enter(Step::Keyring, 0);
     match label::for_keys(plan, io, || sys::join_session_keyring(name)) {
+        // One that was there already has its permissions.
+        Ok(_) if plan.header.keyring_permissions == 0 => Ok(()),
         Ok(keyring) => sys::set_key_permissions(keyring, plan.header.keyring_permissions),
         // A kernel without keyrings has nothing to leak.
         Err(fail) if fail.is(errno::ENOSYS) => Ok(()),

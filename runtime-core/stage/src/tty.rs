@@ -19,7 +19,7 @@ const TIOCSPTLCK: u32 = 0x4004_5431;
 const TIOCGPTPEER: u32 = 0x5441;
 const TIOCGPTN: u32 = 0x8004_5430;
 
-/// Makes the terminal, puts it on 0, 1 and 2 and on /dev/console, and sends the master away.
+/// Makes the terminal, puts it on 0, 1 and 2 and (but for exec) on /dev/console, and sends the master away.
 pub fn open(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     if plan.header.flags & flag::TERMINAL == 0 {
         return Ok(());
@@ -30,8 +30,10 @@ pub fn open(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     sys::ioctl_bytes(master, TIOCSPTLCK, &mut [0; 4])?;
     let slave = sys::ioctl(master, TIOCGPTPEER, (O_RDWR | O_NOCTTY | sys::O_CLOEXEC) as usize)? as i32;
     size(plan, slave)?;
-    io.enter(Step::Terminal, 2);
-    console(root, slave)?;
+    if plan.header.flags & flag::EXEC == 0 {
+        io.enter(Step::Terminal, 2);
+        console(root, slave)?;
+    }
     io.enter(Step::Terminal, 3);
     let mut number = [0; 4];
     sys::ioctl_bytes(master, TIOCGPTN, &mut number)?;

@@ -120,6 +120,9 @@ macro_rules! record {
     )*};
 }
 
+/// A number that says: leave as it is.
+pub const KEEP: u32 = u32::MAX;
+
 /// No descriptor in this place.
 pub const NO_SLOT: u32 = u32::MAX;
 
@@ -194,7 +197,7 @@ record! {
         rows: u32,
         /// Terminal columns.
         columns: u32,
-        /// File mode creation mask of the program.
+        /// File mode creation mask of the program; [`KEEP`]: the caller's.
         umask: u32,
         /// Working directory.
         cwd: Text,
@@ -420,6 +423,8 @@ pub mod flag {
     pub const BECOME_ROOT: u32 = 1 << 13;
     /// Have the parent move network devices in.
     pub const NET_DEVICES: u32 = 1 << 14;
+    /// Another program in a container that is there: its root is entered by joining, and nothing is built.
+    pub const EXEC: u32 = 1 << 24;
 }
 
 /// What a [`Mount`] does.

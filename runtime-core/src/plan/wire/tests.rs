@@ -3,8 +3,8 @@
 use super::check::{compare, reads, survives_with};
 use super::*;
 use crate::plan::{
-    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, Namespaces,
-    Origins, Program, Propagation, RootPlan, Slot, Sysctl, Terminal, UserIds,
+    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, MemoryPolicy,
+    Namespaces, NetDevice, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
 };
 
 /// xorshift64*: enough to vary tests.
@@ -55,7 +55,37 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
+        match self.below(3) {
+            0 => Source::Slot(self.slot()),
+            1 => Source::Path(self.text()),
+            _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
+        }
+    }
+
+    /// What a cgroup is no source for.
+    fn host(&mut self) -> Source {
         if self.coin() { Source::Slot(self.slot()) } else { Source::Path(self.text()) }
+    }
+
+    fn hook(&mut self) -> Hook {
+        Hook {
+            path: self.text(),
+            args: self.list(Self::text),
+            env: self.list(Self::text),
+            timeout: self.maybe(Self::small),
+        }
+    }
+
+    fn scheduler(&mut self) -> Scheduler {
+        Scheduler {
+            policy: self.small(),
+            flags: self.number(),
+            nice: self.small() as i32,
+            priority: self.small(),
+            runtime: self.number(),
+            deadline: self.number(),
+            period: self.number(),
+        }
     }
 
     fn kind(&mut self) -> Kind {
@@ -99,7 +129,7 @@ impl Random {
     fn device(&mut self) -> DeviceNode {
         DeviceNode {
             path: InRoot(self.text()),
-            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.source()) },
+            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.host()) },
             mode: self.small(),
             major: self.small(),
             minor: self.small(),
@@ -120,8 +150,10 @@ impl Random {
 
     fn plan(&mut self) -> Plan {
         Plan {
+            exec: self.below(2) == 0,
             slots: Vec::new(),
             cgroup: None,
+            rdt: None,
             namespaces: Namespaces {
                 clone: self.list(Self::kind),
                 join: self.list(|r| Join { kind: r.kind(), slot: r.slot() }),
@@ -132,11 +164,11 @@ impl Random {
                 loopback: self.coin(),
             },
             time_offsets: self.maybe(Self::text),
-            proc: None,
+            proc: self.maybe(Self::slot),
             keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
             root: RootPlan {
                 path: self.text(),
-                source: self.source(),
+                source: self.host(),
                 while_preparing: self.propagation(),
                 tree: self.list(Self::propagation),
                 binds: None,
@@ -152,12 +184,20 @@ impl Random {
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
             sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
-            labels: Labels::default(),
-            hooks: Hooks::default(),
+            net_devices: self.list(|r| NetDevice { host: r.text(), name: r.text() }),
+            labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
-                null: self.maybe(Self::source),
+                null: self.maybe(Self::host),
+            },
+            hooks: Hooks {
+                host: self.list(|r| (HookKind::ALL[r.below(2) as usize], 0, r.hook())),
+                create_container: self.list(Self::hook),
+                start_container: self.list(Self::hook),
+                bundle: self.text(),
+                id: self.text(),
+                annotations: self.list(|r| (r.text(), r.text())).into_iter().collect(),
             },
             program: Program {
                 args: self.list(Self::text),
@@ -184,8 +224,8 @@ impl Random {
             }),
             no_new_privileges: self.coin(),
             personality: self.maybe(Self::small),
-            memory_policy: None,
-            scheduler: None,
+            memory_policy: self.maybe(|r| MemoryPolicy { mode: r.small(), nodes: r.list(Self::number) }),
+            scheduler: self.maybe(Self::scheduler),
             io_priority: self.maybe(Self::small),
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),
             oom_score_adj: None,
@@ -201,9 +241,9 @@ impl Random {
             stdio: [(); 3].map(|()| self.maybe(Self::small)),
             preserved: self.list(Self::small),
             tasks: self.list(Self::small),
-            cgroups: Vec::new(),
             gate: self.maybe(Self::small),
             status: self.maybe(Self::small),
+            cgroups: self.list(Self::coin),
         }
     }
 }
@@ -260,12 +300,14 @@ fn a_difference_is_seen() {
     plan.mounts.push(random.mount());
     let bytes = encode(&plan, &extra).bytes;
     compare(&plan, &extra, &bytes);
-    let changes: [fn(&mut Plan); 6] = [
+    let changes: [fn(&mut Plan); 8] = [
         |plan| plan.user.uid ^= 1,
         |plan| plan.namespaces.loopback ^= true,
         |plan| plan.mounts[0].all_clear ^= 1 << 63,
         |plan| plan.program.env.insert(0, "A=1".into()),
         |plan| plan.masks.masked.push(InRoot("x".into())),
+        |plan| plan.personality = Some(plan.personality.map_or(1, |domain| domain ^ 1)),
+        |plan| plan.labels.selinux = Some("another".into()),
         |plan| plan.root.source = Source::Path("elsewhere".into()),
     ];
     for (index, change) in changes.into_iter().enumerate() {
