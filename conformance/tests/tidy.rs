@@ -1,5 +1,5 @@
 //! The rules of this tree that a machine can judge. Sizes are only printed: they are a question, not a rule.
-#![allow(clippy::print_stdout, reason = "the sizes")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test that prints sizes")]
 
 use std::collections::BTreeSet;
 use std::fs;
