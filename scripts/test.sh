@@ -50,7 +50,9 @@ phase "release build" cargo build --release -p runtime-cli
 phase conformance cargo test -p conformance
 
 if command -v cargo-fuzz >/dev/null; then
-  phase fuzz env RUSTC_BOOTSTRAP=1 cargo fuzz run spec_parse --target "$(uname -m)-unknown-linux-gnu" -- -max_total_time=20
+  for target in spec_parse seccomp; do
+    phase "fuzz $target" env RUSTC_BOOTSTRAP=1 cargo fuzz run $target --target "$(uname -m)-unknown-linux-gnu" -- -max_total_time=20
+  done
 else
   skip fuzz "cargo-fuzz is not installed"
 fi

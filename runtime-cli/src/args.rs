@@ -16,6 +16,7 @@ const VERBS: &[Verb] = &[
     ("delete", delete),
     ("events", events),
     ("exec", exec),
+    ("features", features),
     ("kill", kill),
     ("list", list),
     ("pause", pause),
@@ -123,6 +124,7 @@ fn run(command: Command) -> Command {
         .arg(switch("detach", "Do not wait: leave the container running").short('d'))
         .arg(switch("keep", "Do not delete the container when it has ended"))
         .arg(switch("no-subreaper", "Do not adopt and reap processes the container orphans"))
+        .arg(value("seccomp-report", "FILE", "Write the system calls that the seccomp profile denies here, as JSON"))
 }
 
 fn start(command: Command) -> Command {
@@ -277,6 +279,10 @@ fn images(command: Command) -> Command {
         .arg(value("manage-cgroups-mode", "MODE", "soft, full, strict or ignore"))
         .arg(value("empty-ns", "NAMESPACE", "Leave a namespace empty: network"))
         .arg(switch("auto-dedup", "Remove memory from images that is in later ones"))
+}
+
+fn features(command: Command) -> Command {
+    command.about("Print what this build can do, as JSON")
 }
 
 fn list(command: Command) -> Command {

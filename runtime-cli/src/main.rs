@@ -11,6 +11,7 @@ mod argv;
 mod attend;
 mod events;
 mod exec;
+mod features;
 mod launch;
 mod log;
 mod print;
@@ -141,6 +142,9 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     if verb == "spec" {
         return spec::write(&launch::bundle(matches)?, flag(matches, "rootless")).map(|()| 0);
     }
+    if verb == "features" {
+        return features::print().map(|()| 0);
+    }
     let root = root::find(os(global, "root"))?;
     let mut options = Options::new(root.path);
     options.systemd_cgroup = flag(global, "systemd-cgroup");
@@ -181,10 +185,14 @@ fn create(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
 fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, String> {
     let run = || {
         let launch = Launch::new(matches)?;
+        let seccomp_report = path(matches, "seccomp-report")?;
         if flag(matches, "detach") {
+            if seccomp_report.is_some() {
+                return Err("--seccomp-report needs a runtime that stays: it cannot be used with --detach".to_owned());
+            }
             return runtime.run(&launch.detached()).map(|_| 0).map_err(|error| error.to_string());
         }
-        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper") };
+        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper"), seccomp_report };
         run::foreground(runtime, &launch, manner, log)
     };
     run().map_err(|message| format!("{} run failed: {message}", args::NAME))

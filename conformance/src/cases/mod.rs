@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
@@ -22,6 +23,7 @@ mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
@@ -44,6 +46,7 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
@@ -57,6 +60,7 @@ pub fn all() -> Vec<Case> {
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,

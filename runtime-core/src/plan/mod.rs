@@ -34,6 +34,7 @@ mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
+mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
@@ -41,7 +42,8 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
-pub use cgroup::CgroupPlan;
+pub(crate) use caps::known as capabilities;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
@@ -49,10 +51,12 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use option::Propagation;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
@@ -63,6 +67,9 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
@@ -192,6 +199,8 @@ pub struct Request {
     pub listen_fds: u32,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// Report what the seccomp profile denies.
+    pub seccomp_report: bool,
     /// The container an exec goes into; `None`: one is made.
     pub exec: Option<Target>,
 }
@@ -272,6 +281,9 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// The filter as the profile says, where it is loaded with its denials notified to the caller.
+    #[serde(skip)]
+    pub reported: Option<crate::seccomp::Filter>,
     /// Who gets its listener, if it notifies.
     pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
@@ -292,6 +304,7 @@ pub(crate) struct Context<'a> {
     pub origins: Origins,
     /// SELinux context of everything mounted.
     pub mount_label: Option<String>,
+    pub reported: Option<crate::seccomp::Filter>,
 }
 
 impl Context<'_> {
@@ -338,8 +351,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         slots: Vec::new(),
         origins: Origins::default(),
         mount_label: None,
+        reported: None,
     };
     let cx = &mut context;
+    unsupported::check(cx);
     let exec = cx.request.exec.is_some();
     let namespaces = match &request.exec {
         None => namespace::plan(cx),
@@ -385,6 +400,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),
+        reported: cx.reported.take(),
         seccomp,
         namespaces,
         root,

@@ -1,7 +1,7 @@
 //! A harness for tests that launch containers: they need root, one process each, and a place of their own.
 //!
-//! `cargo test` starts the program; it starts itself again in a mount namespace with a fresh tmpfs as scratch
-//! directory, and with no descriptor above 2. Without root (or a tool) a test is counted as ignored, never as passed.
+//! `cargo test` starts the program; it starts itself again in a mount and a pid namespace of its own, with a fresh
+//! tmpfs as scratch directory and with no descriptor above 2. Without root (or a tool) a test is counted as ignored, never as passed.
 //! The last line is that of cargo's own harness, which `scripts/test.sh` adds up.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -46,9 +46,11 @@ fn outer(tests: &[Test], tools: &[&str]) -> ExitCode {
     let scratch = std::env::temp_dir().join(format!("runtime-test-{}", std::process::id()));
     fs::create_dir(&scratch).unwrap();
     let close = (3..10).map(|fd| format!("{fd}<&- ")).collect::<String>();
-    let script = format!("mount -t tmpfs -o mode=755 none \"${SCRATCH}\" && exec \"$0\" \"$@\" {close}");
+    // The shell stays, as the first process of the pid namespace: it reaps what is orphaned.
+    let script = format!("mount -t tmpfs -o mode=755 none \"${SCRATCH}\" && \"$0\" \"$@\" {close}; exit $?");
     let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .args(std::env::args_os().skip(1))
         .env(SCRATCH, &scratch)
@@ -149,27 +151,15 @@ impl Cgroups {
     }
 }
 
-/// Host pids of the processes that have ended their set-up or are in it: those called `runtime:stage`, and those whose
-/// root filesystem is below `rootfs`.
-pub fn processes(rootfs: &Path) -> BTreeSet<i32> {
-    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
-    let ours = |pid: &i32| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let root = fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
-        let mounts = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-        let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
-        !zombie
-            && (comm.starts_with("runtime:stage")
-                || root.starts_with(rootfs)
-                || (!comm.is_empty() && foreign(*pid) && mounts().contains("runtime-test-")))
+/// Every process of the test's pid namespace but zombies.
+pub fn processes() -> BTreeSet<i32> {
+    let alive = |pid: &i32| {
+        // Gone by now, or ended: the state follows the last parenthesis.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z") && !rest.starts_with(" X"))
     };
-    fs::read_dir("/proc").unwrap().filter_map(|entry| pid(entry.unwrap())).filter(ours).collect()
-}
-
-/// In another mount namespace than this process.
-fn foreign(pid: i32) -> bool {
-    let mine = fs::read_link("/proc/self/ns/mnt").unwrap();
-    fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|theirs| theirs != mine)
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter_map(|name| name.to_str()?.parse().ok()).filter(alive).collect()
 }
 
 /// Waits until `condition` holds.

@@ -1,9 +1,10 @@
 //! What an encoded plan means to the stage is what the plan says: for tests and fuzzing.
 
-use runtime_stage::wire::{self, List, NO_SLOT, Text, Wire, Z, flag, mount_flag, mount_kind};
+use runtime_stage::sys::MOUNT_ATTR_RDONLY;
+use runtime_stage::wire::{self, List, NO_SLOT, Text, UNSET, Wire, Z, flag, mount_flag, mount_kind};
 
 use super::{Extra, encode};
-use crate::plan::{DeviceSource, Kind, MountKind, MountStep, Plan, Source};
+use crate::plan::{DeviceSource, Hook, HookKind, Kind, MountKind, MountStep, Plan, Source};
 
 /// Encodes the plan, decodes it as the stage does and compares everything. Panics where they differ.
 pub fn survives(plan: &Plan) {
@@ -31,8 +32,23 @@ pub fn reads(bytes: &[u8]) -> bool {
         && each(&plan, header.links, |link| plan.text(link.path).is_ok() && plan.text(link.target).is_ok())
         && each(&plan, header.devices, |node| plan.text(node.path).is_ok() && plan.text(node.host).is_ok())
         && each(&plan, header.mounts, |mount| reads_mount(&plan, &mount))
+        && [header.time_offsets, header.apparmor, header.selinux].into_iter().all(|text| plan.text(text).is_ok())
+        && [header.hook_cwd, header.hook_creating, header.hook_created, header.hook_rest]
+            .into_iter()
+            .all(|text| plan.text(text).is_ok())
+        && each(&plan, header.sysctls, |sysctl| plan.text(sysctl.path).is_ok() && plan.text(sysctl.value).is_ok())
+        && [header.create_container, header.start_container]
+            .into_iter()
+            .all(|list| each(&plan, list, |hook| reads_hook(&plan, &hook)))
+        && each(&plan, header.scheduler, |_| true)
+        && plan.raw(header.memory_nodes, 8).is_ok()
         && plan.raw(header.groups, 4).is_ok()
         && plan.raw(header.seccomp, 8).is_ok()
+}
+
+fn reads_hook(plan: &wire::Plan<'_>, hook: &wire::Hook) -> bool {
+    plan.text(hook.path).is_ok()
+        && [hook.args, hook.env].into_iter().all(|list| each(plan, list, |text| plan.text(text).is_ok()))
 }
 
 fn reads_mount(plan: &wire::Plan<'_>, mount: &wire::Mount) -> bool {
@@ -46,7 +62,8 @@ fn each<T: Wire>(plan: &wire::Plan<'_>, list: List<T>, good: impl Fn(T) -> bool)
     plan.items(list).all(|(_, item)| item.is_ok_and(&good))
 }
 
-struct Decoded<'a>(wire::Plan<'a>);
+/// A plan, and which cgroup directories there are.
+struct Decoded<'a>(wire::Plan<'a>, &'a [bool]);
 
 impl Decoded<'_> {
     fn list<T: Wire>(&self, list: List<T>) -> Vec<T> {
@@ -69,8 +86,19 @@ impl Decoded<'_> {
         match source {
             Some(Source::Slot(wanted)) => assert_eq!(slot, u32::from(wanted.0)),
             Some(Source::Path(wanted)) => assert_eq!((slot, &self.text(path)), (NO_SLOT, wanted)),
-            Some(Source::Cgroup { own, .. }) => assert_eq!((slot, &self.text(path)), (NO_SLOT, own)),
+            Some(Source::Cgroup { place, path: there, own }) => {
+                let there = if self.1.get(*place) == Some(&true) { there } else { own };
+                assert_eq!((slot, &self.text(path)), (NO_SLOT, there));
+            }
             None => assert_eq!(slot, NO_SLOT),
+        }
+    }
+
+    /// What a mount from this source gets beside the plan's attributes.
+    fn borrowed(&self, source: Option<&Source>) -> u64 {
+        match source {
+            Some(Source::Cgroup { place, .. }) if self.1.get(*place) != Some(&true) => MOUNT_ATTR_RDONLY,
+            _ => 0,
         }
     }
 }
@@ -79,12 +107,19 @@ pub(crate) fn survives_with(plan: &Plan, extra: &Extra) {
     let encoded = encode(plan, extra);
     compare(plan, extra, &encoded.bytes);
     let header = wire::Plan::new(&encoded.bytes).expect("a plan").header;
-    assert_eq!(encoded.pointers, (header.args.count + header.env.count) as usize + 2);
+    let hooks = || plan.hooks.create_container.iter().chain(&plan.hooks.start_container);
+    // Room for the program's vectors, and for any hook's, which may take the program's environment.
+    for args in hooks().map(|hook| hook.args.len()).chain([header.args.count as usize]) {
+        for env in hooks().map(|hook| hook.env.len()).chain([header.env.count as usize]) {
+            assert!(encoded.pointers >= args + env + 2);
+        }
+    }
+    assert_eq!(encoded.hooks, hooks().next().is_some());
 }
 
 pub(super) fn compare(plan: &Plan, extra: &Extra, bytes: &[u8]) {
     assert!(reads(bytes));
-    let decoded = Decoded(wire::Plan::new(bytes).expect("a plan"));
+    let decoded = Decoded(wire::Plan::new(bytes).expect("a plan"), &extra.cgroups);
     let header = decoded.0.header;
     let slot = |slot: Option<u32>| slot.unwrap_or(NO_SLOT);
     assert_eq!([header.stdin, header.stdout, header.stderr], extra.stdio.map(slot));
@@ -99,6 +134,7 @@ pub(super) fn compare(plan: &Plan, extra: &Extra, bytes: &[u8]) {
     program(plan, &decoded);
     privileges(plan, &decoded);
     preferences(plan, &decoded);
+    hooks(plan, &decoded);
 }
 
 fn flags(plan: &Plan, flags: u32) {
@@ -108,6 +144,7 @@ fn flags(plan: &Plan, flags: u32) {
         (flag::NOT_DUMPABLE, !plan.namespaces.join.is_empty()),
         (flag::LOOPBACK, plan.namespaces.loopback),
         (flag::NO_PIVOT, plan.root.no_pivot),
+        (flag::HOST_HOOKS, !plan.hooks.host.is_empty()),
         (flag::TERMINAL, plan.terminal.is_some()),
         (flag::READONLY_ROOT, plan.root.readonly),
         (flag::HOME, plan.program.home),
@@ -131,6 +168,8 @@ fn namespaces(plan: &Plan, decoded: &Decoded<'_>) {
     assert_eq!(joins, wanted);
     let keyring = plan.keyring.as_ref().map(|keyring| (keyring.name.clone(), keyring.permissions));
     assert_eq!((decoded.text(header.keyring), header.keyring_permissions), keyring.unwrap_or_default());
+    assert_eq!(header.proc, plan.proc.map_or(NO_SLOT, |slot| slot.0.into()));
+    assert_eq!(decoded.text(header.time_offsets), plan.time_offsets.clone().unwrap_or_default());
 }
 
 fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
@@ -174,24 +213,23 @@ fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
     }
     assert_eq!(decoded.text(header.hostname), plan.hostname.clone().unwrap_or_default());
     assert_eq!(decoded.text(header.domainname), plan.domainname.clone().unwrap_or_default());
-    assert_eq!(decoded.text(header.time_offsets), plan.time_offsets.clone().unwrap_or_default());
-    let sysctls = decoded.list(header.sysctls);
-    assert_eq!(sysctls.len(), plan.sysctls.len());
-    for (record, sysctl) in sysctls.into_iter().zip(&plan.sysctls) {
-        assert_eq!(
-            (decoded.text(record.path), decoded.text(record.value)),
-            (sysctl.path.clone(), sysctl.value.clone())
-        );
-    }
+    let sysctls = decoded.list(header.sysctls).into_iter().map(|s| (decoded.text(s.path), decoded.text(s.value)));
+    let wanted = plan.sysctls.iter().map(|sysctl| (sysctl.path.clone(), sysctl.value.clone()));
+    assert_eq!(sysctls.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
     let size = plan.terminal.as_ref().map(|terminal| (terminal.rows.into(), terminal.columns.into()));
     assert_eq!((header.rows, header.columns), size.unwrap_or_default());
 }
 
 fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
     assert_eq!(decoded.text(mount.target), step.target.0);
+    let from = match &step.kind {
+        MountKind::Filesystem { or_bind, .. } => or_bind.as_ref(),
+        MountKind::Bind { source, .. } => Some(source),
+        _ => None,
+    };
     assert_eq!(
         (mount.attr_set, mount.attr_clear, mount.attr_relax, mount.all_set, mount.all_clear),
-        (step.set, step.clear, step.relax, step.all_set, step.all_clear)
+        (step.set | decoded.borrowed(from), step.clear, step.relax, step.all_set, step.all_clear)
     );
     assert_eq!(decoded.list(mount.propagation), step.propagation.iter().map(|p| p.0 as u32).collect::<Vec<_>>());
     let has = |bit: u32| mount.flags & bit != 0;
@@ -275,15 +313,46 @@ fn preferences(plan: &Plan, decoded: &Decoded<'_>) {
     let apparmor = plan.labels.apparmor.as_ref().map(|profile| format!("exec {profile}"));
     assert_eq!(decoded.text(header.apparmor), apparmor.unwrap_or_default());
     assert_eq!(decoded.text(header.selinux), plan.labels.selinux.clone().unwrap_or_default());
-    assert_eq!(header.proc, plan.proc.map_or(NO_SLOT, |slot| slot.0.into()));
-    assert_eq!(header.personality, plan.personality.unwrap_or(wire::UNSET));
-    assert_eq!(header.io_priority, plan.io_priority.unwrap_or(wire::UNSET));
+    assert_eq!(header.personality, plan.personality.unwrap_or(UNSET));
+    assert_eq!(header.io_priority, plan.io_priority.unwrap_or(UNSET));
     let policy = plan.memory_policy.as_ref().map(|policy| (policy.mode, policy.nodes.clone()));
-    let found = (header.memory_policy, decoded.list(header.memory_nodes));
-    assert_eq!(found, policy.unwrap_or((wire::UNSET, Vec::new())));
-    let found = decoded.list(header.scheduler);
-    let found = found.iter().map(|s| (s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period));
-    let wanted =
-        plan.scheduler.iter().map(|s| (s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period));
-    assert!(found.eq(wanted));
+    assert_eq!((header.memory_policy, decoded.list(header.memory_nodes)), policy.unwrap_or((UNSET, Vec::new())));
+    let scheduler = decoded.list(header.scheduler);
+    assert_eq!(scheduler.len(), usize::from(plan.scheduler.is_some()));
+    if let (Some(found), Some(wanted)) = (scheduler.first(), &plan.scheduler) {
+        assert_eq!(
+            (found.policy, found.flags, found.nice, found.priority),
+            (wanted.policy, wanted.flags, wanted.nice, wanted.priority)
+        );
+        assert_eq!((found.runtime, found.deadline, found.period), (wanted.runtime, wanted.deadline, wanted.period));
+    }
+}
+
+fn hooks(plan: &Plan, decoded: &Decoded<'_>) {
+    let (header, hooks) = (decoded.0.header, &plan.hooks);
+    for (list, wanted) in
+        [(header.create_container, &hooks.create_container), (header.start_container, &hooks.start_container)]
+    {
+        let hook = |hook: wire::Hook| Hook {
+            path: decoded.text(hook.path),
+            args: decoded.texts(hook.args),
+            env: decoded.texts(hook.env),
+            timeout: Some(hook.timeout),
+        };
+        let found: Vec<_> = decoded.list(list).into_iter().map(hook).collect();
+        let wanted = wanted.iter().map(|hook| Hook { timeout: Some(hook.timeout.unwrap_or(0)), ..hook.clone() });
+        assert_eq!(found, wanted.collect::<Vec<_>>());
+    }
+    if header.create_container.count + header.start_container.count == 0 {
+        return;
+    }
+    assert_eq!(decoded.text(header.hook_cwd), hooks.bundle);
+    for (text, kind) in
+        [(header.hook_creating, HookKind::CreateContainer), (header.hook_created, HookKind::StartContainer)]
+    {
+        let found = (decoded.text(text), decoded.text(header.hook_rest));
+        assert_eq!(found, hooks.state_around_pid(kind));
+        // With a pid between them, they are a document.
+        serde_json::from_str::<serde_json::Value>(&format!("{}1{}", found.0, found.1)).expect("a state");
+    }
 }

@@ -55,7 +55,37 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
+        match self.below(3) {
+            0 => Source::Slot(self.slot()),
+            1 => Source::Path(self.text()),
+            _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
+        }
+    }
+
+    /// What a cgroup is no source for.
+    fn host(&mut self) -> Source {
         if self.coin() { Source::Slot(self.slot()) } else { Source::Path(self.text()) }
+    }
+
+    fn hook(&mut self) -> Hook {
+        Hook {
+            path: self.text(),
+            args: self.list(Self::text),
+            env: self.list(Self::text),
+            timeout: self.maybe(Self::small),
+        }
+    }
+
+    fn scheduler(&mut self) -> Scheduler {
+        Scheduler {
+            policy: self.small(),
+            flags: self.number(),
+            nice: self.small() as i32,
+            priority: self.small(),
+            runtime: self.number(),
+            deadline: self.number(),
+            period: self.number(),
+        }
     }
 
     fn kind(&mut self) -> Kind {
@@ -99,7 +129,7 @@ impl Random {
     fn device(&mut self) -> DeviceNode {
         DeviceNode {
             path: InRoot(self.text()),
-            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.source()) },
+            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.host()) },
             mode: self.small(),
             major: self.small(),
             minor: self.small(),
@@ -116,18 +146,6 @@ impl Random {
         });
         let profile = serde_json::from_value(profile).expect("a profile");
         crate::seccomp::compile(&profile, crate::seccomp::Arch::native()).expect("a filter")
-    }
-
-    fn scheduler(&mut self) -> Scheduler {
-        Scheduler {
-            policy: self.small(),
-            flags: self.number(),
-            nice: self.small() as i32,
-            priority: self.small(),
-            runtime: self.number(),
-            deadline: self.number(),
-            period: self.number(),
-        }
     }
 
     fn plan(&mut self) -> Plan {
@@ -150,7 +168,7 @@ impl Random {
             keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
             root: RootPlan {
                 path: self.text(),
-                source: self.source(),
+                source: self.host(),
                 while_preparing: self.propagation(),
                 tree: self.list(Self::propagation),
                 binds: self.maybe(Self::propagation),
@@ -168,12 +186,19 @@ impl Random {
             sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
             net_devices: self.list(|r| NetDevice { host: r.text(), name: r.text() }),
             labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
-            hooks: Hooks::default(),
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
-                null: self.maybe(Self::source),
+                null: self.maybe(Self::host),
                 label: self.maybe(Self::text),
+            },
+            hooks: Hooks {
+                host: self.list(|r| (HookKind::ALL[r.below(2) as usize], 0, r.hook())),
+                create_container: self.list(Self::hook),
+                start_container: self.list(Self::hook),
+                bundle: self.text(),
+                id: self.text(),
+                annotations: self.list(|r| (r.text(), r.text())).into_iter().collect(),
             },
             program: Program {
                 args: self.list(Self::text),
@@ -217,9 +242,9 @@ impl Random {
             stdio: [(); 3].map(|()| self.maybe(Self::small)),
             preserved: self.list(Self::small),
             tasks: self.list(Self::small),
-            cgroups: Vec::new(),
             gate: self.maybe(Self::small),
             status: self.maybe(Self::small),
+            cgroups: self.list(Self::coin),
         }
     }
 }
