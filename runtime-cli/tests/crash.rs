@@ -19,6 +19,8 @@ fn main() -> ExitCode {
             ("create_of_the_default_config", |scratch| killed(&mut site::default(scratch))),
             ("create_in_a_user_namespace", |scratch| killed(&mut site::user_namespace(scratch))),
             ("create_in_a_joined_pid_namespace", |scratch| killed(&mut site::joined(scratch))),
+            // The last one: there is no way back from it.
+            ("create_by_the_in_process_entry", |scratch| killed(&mut site::in_process(scratch))),
         ],
         &[],
     )

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
             ("run_of_the_default_config", |scratch| failing("run", &mut site::default(scratch))),
             ("create_in_a_user_namespace", |scratch| failing("create", &mut site::user_namespace(scratch))),
             ("create_in_a_joined_pid_namespace", |scratch| failing("create", &mut site::joined(scratch))),
+            // The last one: there is no way back from it.
+            ("create_by_the_in_process_entry", |scratch| failing("create", &mut site::in_process(scratch))),
         ],
         &[],
     )

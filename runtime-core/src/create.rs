@@ -37,7 +37,8 @@ pub enum Console<'a> {
     None,
     /// Sent to this AF_UNIX stream socket (runc's `--console-socket`).
     Socket(&'a Path),
-    /// Kept for the caller: [`Container::take_console`](crate::Container::take_console).
+    /// Kept for the caller: [`Container::take_console`](crate::Container::take_console). It does not turn line feeds
+    /// into CR LF, as in runc: the caller's own terminal does.
     Keep,
 }
 

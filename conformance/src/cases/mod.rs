@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod exec;
 mod features;
 mod hook;
 mod ids;
@@ -13,6 +14,7 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod live;
 mod mask;
 mod mount;
 mod mounting;
@@ -28,9 +30,12 @@ mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
+mod shell;
 mod stdio;
 mod sysctl;
+mod systemd;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -46,11 +51,13 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        exec::CASES,
         features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
+        live::CASES,
         mask::CASES,
         mount::CASES,
         mounting::CASES,
@@ -65,9 +72,12 @@ pub fn all() -> Vec<Case> {
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
+        shell::CASES,
         stdio::CASES,
         sysctl::CASES,
+        systemd::CASES,
         terminal::CASES,
+        trace::CASES,
     ];
     nouns.concat()
 }

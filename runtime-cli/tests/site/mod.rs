@@ -68,6 +68,14 @@ pub fn joined(scratch: &Path) -> Site {
     })
 }
 
+/// The default config where no anonymous file may be executed: from now on, in this pid namespace.
+pub fn in_process(scratch: &Path) -> Site {
+    if fs::write("/proc/sys/vm/memfd_noexec", "2").is_err() {
+        crate::common::skip("no vm.memfd_noexec before Linux 6.3");
+    }
+    default(scratch)
+}
+
 impl Site {
     fn new(scratch: &Path, name: &str, holder: Option<Child>, change: impl Fn(&mut serde_json::Value)) -> Self {
         let mut bundle = Bundle::new(&scratch.join("bundle"), &["/bin/true"]);

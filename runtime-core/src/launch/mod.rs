@@ -32,6 +32,7 @@ use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
+pub(crate) use bind::missing;
 pub(crate) use report::Report;
 pub(crate) use spawn::Placeholder;
 

@@ -42,6 +42,9 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<Cgro
     let resources = linux.and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
     let path = linux.and_then(|linux| linux.cgroups_path.as_deref()).filter(|path| !path.is_empty());
     let rootless = cx.request.rootless.unwrap_or_else(|| cx.facts.rootless());
+    if cx.request.no_cgroup {
+        return without(cx, resources, false, true);
+    }
     let unit = unit(cx, path)?;
     let forgiving = rootless && path.is_none() && unit.is_none();
     let in_unit = unit.as_ref().map(|(_, path)| path.as_str());

@@ -34,7 +34,6 @@ mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
-mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
@@ -67,14 +66,14 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
-pub(crate) use unsupported::NOT_SUPPORTED;
-#[cfg(test)]
-pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
 use crate::host::HostFacts;
 use crate::spec::{Problem, Spec};
+
+/// What the refusal of something that is not built says, wherever it is made.
+pub(crate) const NOT_SUPPORTED: &str = "not supported by this version of runtime";
 
 /// A path of the host, opened by the parent before anything of the container runs.
 pub type HostPath = String;
@@ -197,6 +196,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container gets no cgroup of its own: it stays in the caller's.
+    pub no_cgroup: bool,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
     /// Report what the seccomp profile denies.
@@ -302,9 +303,9 @@ pub(crate) struct Context<'a> {
     pub warnings: Vec<String>,
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
+    pub reported: Option<crate::seccomp::Filter>,
     /// SELinux context of everything mounted.
     pub mount_label: Option<String>,
-    pub reported: Option<crate::seccomp::Filter>,
 }
 
 impl Context<'_> {
@@ -350,11 +351,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         warnings: Vec::new(),
         slots: Vec::new(),
         origins: Origins::default(),
-        mount_label: None,
         reported: None,
+        mount_label: None,
     };
     let cx = &mut context;
-    unsupported::check(cx);
     let exec = cx.request.exec.is_some();
     let namespaces = match &request.exec {
         None => namespace::plan(cx),

@@ -8,6 +8,7 @@ use crate::{Error, ErrorKind, Result};
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
+const OOM_POLICY: &str = "OOMPolicy";
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 /// A manager, the system's or a user's, on a connection of its own.
@@ -66,10 +67,21 @@ impl Manager {
         Ok(path.strip_suffix("init.scope").unwrap_or(path).trim_end_matches('/').to_owned())
     }
 
+    /// `252.39-1~deb12u1` → 252; 0 where it says something else.
+    fn version(&mut self) -> Result<u32> {
+        let text = self.property("Version")?;
+        let digits: String = text.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
+        Ok(digits.parse().unwrap_or(0))
+    }
+
     /// Makes the unit, with all its properties in one call, and waits until it is there.
     pub(crate) fn start(&mut self, unit: &Unit, properties: &[Property], pid: i32) -> Result<()> {
         self.listen()?;
         let mut all = properties.to_vec();
+        // Scopes have it since version 253; the file in the cgroup says the same.
+        if all.iter().any(|(name, _)| name == OOM_POLICY) && self.version()? < 253 {
+            all.retain(|(name, _)| name != OOM_POLICY);
+        }
         if !unit.is_slice() {
             let pids = vec![Value::U32(u32::try_from(pid).unwrap_or(0))];
             all.push(("PIDs".to_owned(), Value::Array("u".into(), pids)));

@@ -43,7 +43,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     crate::id::check(request.id)?;
     let bundle = absolute(request.bundle)?;
     let (spec, text) = config(&bundle, request.config)?;
-    let (plan, mut manager) = planned(runtime, &spec, request, &bundle)?;
+    let (plan, manager) = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -56,15 +56,15 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
         let _ = dir.remove();
     })?;
-    let mut cgroup = None;
-    let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, manager.as_mut(), console);
+    let mut place = Site { cgroup: None, manager };
+    let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
             let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
             if inline { started(&mut dir, container) } else { Ok(container) }
         }
         Err(error) => {
-            if let Err(left) = undo(&dir, &record, cgroup, manager) {
+            if let Err(left) = undo(&dir, &record, place) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
             dir.unlock();
@@ -74,10 +74,28 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
 }
 
+/// The plan alone, and what it names that is not there.
+pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan, Vec<spec::Problem>)> {
+    crate::id::check(request.id)?;
+    let bundle = absolute(request.bundle)?;
+    let (spec, _) = config(&bundle, request.config)?;
+    let (plan, _) = planned(runtime, &spec, request, &bundle)?;
+    let missing = crate::launch::missing(&plan);
+    Ok((plan, missing))
+}
+
+/// Where the container's processes are counted.
+struct Site {
+    /// Made by this create.
+    cgroup: Option<Cgroup>,
+    /// The systemd that keeps cgroups, if one does.
+    manager: Option<Manager>,
+}
+
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
-fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>, manager: Option<Manager>) -> Result<()> {
+fn undo(dir: &Dir, record: &Record, place: Site) -> Result<()> {
     // Only one that was made is ours, see [`Record::own_cgroup`].
-    if cgroup.is_some()
+    if place.cgroup.is_some()
         && let Some(placement) = &record.cgroup
     {
         let cgroup = Cgroup::open(placement)?;
@@ -86,7 +104,7 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>, manager: Option<Mana
     }
     crate::rdt::remove(&record.rdt)?;
     // One that was there before, and in our way, is somebody else's.
-    if let (Some(unit), Some(mut manager)) = (&record.unit, manager)
+    if let (Some(unit), Some(mut manager)) = (&record.unit, place.manager)
         && manager.has_made(unit)
     {
         manager.stop(unit)?;
@@ -112,8 +130,7 @@ fn make(
     plan: &Plan,
     dir: &Dir,
     record: &mut Record,
-    cgroup: &mut Option<Cgroup>,
-    manager: Option<&mut Manager>,
+    place: &mut Site,
     console: Option<Master<'_>>,
 ) -> Result<(OwnedFd, Option<OwnedFd>)> {
     // The intent: from here on `delete --force` knows what may exist.
@@ -121,10 +138,10 @@ fn make(
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     let mut placeholder = None;
     if let Some(planned) = &plan.cgroup {
-        if let (Some(planned), Some(manager)) = (&planned.unit, manager) {
+        if let (Some(planned), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
             placeholder = enter_unit(manager, planned)?;
         }
-        *cgroup = make_cgroup(runtime, plan, planned, record, placeholder.as_ref().map(Placeholder::pid))?;
+        place.cgroup = make_cgroup(runtime, plan, planned, record, placeholder.as_ref().map(Placeholder::pid))?;
     }
     let groups = match &plan.rdt {
         Some(planned) => {
@@ -140,7 +157,7 @@ fn make(
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
-    let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), descriptors, console)?;
     // The unit has a process of its own now.
     drop(placeholder);
     let bundle = &plan.hooks.bundle;
@@ -313,6 +330,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         listen_fds: request.listen_fds,
         exec: None,
         seccomp_report: request.seccomp_report.is_some(),
+        no_cgroup: runtime.options.no_cgroups,
         rootless: runtime.options.rootless,
     };
     let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;

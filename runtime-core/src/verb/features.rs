@@ -221,21 +221,6 @@ mod tests {
         assert!(!is_planned(&json!({ "linux": { "seccomp": 1 } })));
     }
 
-    /// The test of the tests: a property that is refused is seen to be.
-    #[test]
-    fn a_refusal_is_noticed() {
-        let refused = plan::refused_pointers();
-        let document = serde_json::to_value(features()).unwrap();
-        for (pointer, member) in [
-            ("/linux/netDevices", "/linux/netDevices/enabled"),
-            ("/linux/intelRdt", "/linux/intelRdt/enabled"),
-            ("/linux/mountLabel", "/linux/selinux/enabled"),
-        ] {
-            let enabled = document.pointer(member).and_then(Value::as_bool);
-            assert_eq!(enabled, Some(!refused.contains(&pointer)), "{pointer}");
-        }
-    }
-
     #[test]
     fn the_document_is_that_of_the_spec() {
         let features = features();

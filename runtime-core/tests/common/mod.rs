@@ -68,7 +68,7 @@ fn is_there(tool: &str) -> bool {
 fn inner(tests: &[Test], scratch: &Path) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let (mut passed, mut failed, mut filtered) = (0, 0, 0);
+    let (mut passed, mut failed, mut ignored, mut filtered) = (0, 0, 0, 0);
     println!("\nrunning {} tests", tests.len());
     let begin = Instant::now();
     for (name, test) in tests {
@@ -79,17 +79,29 @@ fn inner(tests: &[Test], scratch: &Path) -> ExitCode {
         let place = scratch.join(name);
         fs::create_dir(&place).unwrap();
         let begin = Instant::now();
-        let good = std::panic::catch_unwind(|| test(&place)).is_ok();
-        println!("test {name} ... {}, {:.1} s", if good { "ok" } else { "FAILED" }, begin.elapsed().as_secs_f32());
-        if good { passed += 1 } else { failed += 1 }
+        let (word, count) = match std::panic::catch_unwind(|| test(&place)) {
+            Ok(()) => ("ok", &mut passed),
+            Err(reason) if reason.is::<Skipped>() => ("ignored", &mut ignored),
+            Err(_) => ("FAILED", &mut failed),
+        };
+        *count += 1;
+        println!("test {name} ... {word}, {:.1} s", begin.elapsed().as_secs_f32());
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out; \
+        "\ntest result: {word}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {filtered} filtered out; \
          finished in {:.2}s\n",
         begin.elapsed().as_secs_f32()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Skipped;
+
+/// Ends the test as ignored: this machine lacks what it is about.
+pub fn skip(why: &str) -> ! {
+    println!("skipped: {why}");
+    std::panic::resume_unwind(Box::new(Skipped))
 }
 
 /// A bundle with busybox as its root filesystem.

@@ -17,7 +17,7 @@ pub fn reads(bytes: &[u8]) -> bool {
     let Ok(plan) = wire::Plan::new(bytes) else { return false };
     let header = plan.header;
     let names = [header.keyring, header.root_path, header.hostname, header.domainname, header.mask_context, header.cwd];
-    let written = [header.time_offsets, header.apparmor, header.selinux];
+    let written = [header.time_offsets, header.apparmor, header.selinux, header.root_at];
     names.into_iter().chain(written).all(|text| plan.text(text).is_ok())
         && [header.hidden, header.readonly_paths, header.masked_paths, header.args, header.env, header.candidates]
             .into_iter()
@@ -32,16 +32,14 @@ pub fn reads(bytes: &[u8]) -> bool {
         && each(&plan, header.links, |link| plan.text(link.path).is_ok() && plan.text(link.target).is_ok())
         && each(&plan, header.devices, |node| plan.text(node.path).is_ok() && plan.text(node.host).is_ok())
         && each(&plan, header.mounts, |mount| reads_mount(&plan, &mount))
-        && [header.time_offsets, header.apparmor, header.selinux].into_iter().all(|text| plan.text(text).is_ok())
         && [header.hook_cwd, header.hook_creating, header.hook_created, header.hook_rest]
             .into_iter()
             .all(|text| plan.text(text).is_ok())
-        && each(&plan, header.sysctls, |sysctl| plan.text(sysctl.path).is_ok() && plan.text(sysctl.value).is_ok())
         && [header.create_container, header.start_container]
             .into_iter()
             .all(|list| each(&plan, list, |hook| reads_hook(&plan, &hook)))
-        && each(&plan, header.scheduler, |_| true)
-        && plan.raw(header.memory_nodes, 8).is_ok()
+        && each(&plan, header.hidden, |text| plan.text(text).is_ok())
+        && each(&plan, header.tree_propagation, |_| true)
         && plan.raw(header.groups, 4).is_ok()
         && plan.raw(header.seccomp, 8).is_ok()
 }
@@ -152,6 +150,7 @@ fn flags(plan: &Plan, flags: u32) {
         (flag::CAPABILITIES, plan.capabilities.is_some()),
         (flag::KEEP_GROUPS, plan.user.keep_groups),
         (flag::SEARCH_PATH, plan.program.from_path),
+        (flag::EXEC, plan.exec),
         (flag::NET_DEVICES, !plan.net_devices.is_empty()),
         (flag::BECOME_ROOT, plan.namespaces.is_private(Kind::User)),
     ];
@@ -164,8 +163,13 @@ fn namespaces(plan: &Plan, decoded: &Decoded<'_>) {
     let header = decoded.0.header;
     assert_eq!(header.unshare, plan.namespaces.unshare.iter().fold(0, |bits, kind| bits | kind.flag()));
     let joins: Vec<_> = decoded.list(header.joins).iter().map(|join| (join.slot, join.kind)).collect();
-    let wanted: Vec<_> = plan.namespaces.join.iter().map(|join| (u32::from(join.slot.0), join.kind.flag())).collect();
-    assert_eq!(joins, wanted);
+    // Neighbours of one descriptor are joined at once.
+    let wanted = plan
+        .namespaces
+        .join
+        .chunk_by(|a, b| a.slot == b.slot)
+        .map(|joins| (u32::from(joins[0].slot.0), joins.iter().fold(0, |kinds, join| kinds | join.kind.flag())));
+    assert_eq!(joins, wanted.collect::<Vec<_>>());
     let keyring = plan.keyring.as_ref().map(|keyring| (keyring.name.clone(), keyring.permissions));
     assert_eq!((decoded.text(header.keyring), header.keyring_permissions), keyring.unwrap_or_default());
     assert_eq!(header.proc, plan.proc.map_or(NO_SLOT, |slot| slot.0.into()));
@@ -177,9 +181,12 @@ fn filesystem(plan: &Plan, decoded: &Decoded<'_>) {
     decoded.source(header.root_slot, header.root_path, Some(&plan.root.source));
     let propagations = [Some(plan.root.while_preparing), plan.root.propagation].map(|p| p.map_or(0, |p| p.0 as u32));
     assert_eq!([header.root_propagation, header.final_propagation], propagations);
-    let tree: Vec<_> = plan.root.tree.iter().map(|p| p.0 as u32).collect();
-    assert_eq!(decoded.list(header.tree_propagation), tree);
+    let tree = plan.root.tree.iter().map(|propagation| propagation.0 as u32);
+    assert_eq!(decoded.list(header.tree_propagation), tree.collect::<Vec<_>>());
     assert_eq!(decoded.texts(header.hidden), plan.root.hidden);
+    // Only hooks look for the root where it is.
+    let hooks = !plan.hooks.host.is_empty() || !plan.hooks.create_container.is_empty();
+    assert_eq!(decoded.text(header.root_at), if hooks { plan.root.path.as_str() } else { "" });
     let mounts = decoded.list(header.mounts);
     assert_eq!(mounts.len(), plan.mounts.len());
     mounts.iter().zip(&plan.mounts).for_each(|(mount, step)| self::mount(decoded, mount, step));
