@@ -24,7 +24,7 @@ impl Runtime {
     pub fn new(path: &Path) -> Self {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let v2_view = name == "crun" && hybrid();
-        Self { name, path: path.into(), flags: &[], v2_view }
+        Self { name, path: std::path::absolute(path).unwrap_or_else(|_| path.into()), flags: &[], v2_view }
     }
 
     /// Whether it is ours, by either entry.
