@@ -77,6 +77,11 @@ pub fn main(args: &[String]) -> i32 {
     127
 }
 
+/// Makes a directory that was named writable read-only, from now on.
+pub fn close(path: &Path) -> Result<()> {
+    read_only(path)
+}
+
 /// Shows that the host cannot be written to: by its mounts, by trying to write and by trying to remove.
 pub fn prove(writable: &[&Path]) -> Result<()> {
     let allowed = |point: &str| {

@@ -6,6 +6,7 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
+mod exec;
 mod features;
 mod hook;
 mod ids;
@@ -13,21 +14,28 @@ mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod live;
+mod mask;
 mod mount;
 mod mounting;
 mod namespace;
 mod net_device;
+mod node;
 mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
+mod shell;
 mod stdio;
 mod sysctl;
+mod systemd;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -43,25 +51,33 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
+        exec::CASES,
         features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
+        live::CASES,
+        mask::CASES,
         mount::CASES,
         mounting::CASES,
         namespace::CASES,
         net_device::CASES,
+        node::CASES,
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
+        shell::CASES,
         stdio::CASES,
         sysctl::CASES,
+        systemd::CASES,
         terminal::CASES,
+        trace::CASES,
     ];
     nouns.concat()
 }

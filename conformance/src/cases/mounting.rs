@@ -14,7 +14,7 @@ cases!["mounting":
     source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
     ordinary_directories, links_on_the_way, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
-    idmap, idmap_of_the_container, idmap_errors, without_mount_setattr,
+    idmap, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags, many,
 ];
 
 /// Runs `script` in a mount namespace of its own, in which "$@" is the runtime with its arguments.
@@ -756,5 +756,63 @@ fn without_mount_setattr(test: &Test) -> Outcome {
     bundle.mount("/x", "bind", &source, &["rbind", "rro"]);
     let output = within(test, &old, &bundle)?;
     check!(output.code != 0 && output.stdout.is_empty(), "rro was ignored: {}", output.stdout);
+    Ok(())
+}
+
+fn idmap_of_a_joined_namespace(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    bundle.namespace("user", &test.folder.join("ns").to_string_lossy());
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.mount("/mapped", "bind", &source, &["bind", "idmap"]);
+    let joined = "unshare -U sleep 20 & P=$!; while [ \"$(readlink /proc/$P/ns/user)\" = \"$(readlink /proc/self/ns/user)\" ]; do :; done; \
+                  echo 0 100000 65536 > /proc/$P/uid_map; echo 0 100000 65536 > /proc/$P/gid_map; touch ns; \
+                  mount --bind /proc/$P/ns/user ns; kill $P; ";
+    let script = format!("{joined}{OWNED}");
+    let report = report_within(test, &script, &bundle.probe(&["report", "--path", "/mapped/five"]))?;
+    check_eq!(report.path("/mapped/five")["uid"], 5, "on disk as in the container");
+    Ok(())
+}
+
+/// In a user namespace the flags of a mount that came from outside are locked: they stay, or it is an error.
+fn locked_flags(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let nested = "mount -t tmpfs -o nosuid,nodev,noexec,noatime x source; unshare -U -r -m \"$@\"";
+    let mut bundle = test.bundle()?;
+    bundle.remove("/linux/resources");
+    bundle.remove("/process/rlimits");
+    // Group 5 is not mapped there.
+    bundle.set("/mounts/2/options", json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]));
+    bundle.mount("/ro", "bind", &source, &["rbind", "ro"]);
+    bundle.mount("/plain", "bind", &source, &["rbind"]);
+    bundle.mount("/plain", "bind", "", &["bind", "remount", "ro"]);
+    let report = report_within(test, nested, &bundle)?;
+    for at in ["/ro", "/plain"] {
+        for option in ["ro", "nosuid", "nodev", "noexec"] {
+            check!(report.mounted_with(at, option), "{at} lacks {option}: {}", report.mount(at));
+        }
+    }
+    for option in ["suid", "dev", "exec", "strictatime", "rsuid"] {
+        bundle.drop_mount("/ro");
+        bundle.mount("/ro", "bind", &source, &["rbind", option]);
+        let output = within(test, nested, &bundle)?;
+        check!(output.code != 0 && output.stdout.is_empty(), "{option} was ignored: {}", output.stdout);
+        check!(output.stderr.to_lowercase().contains("not permitted"), "{option}: {}", output.stderr);
+    }
+    Ok(())
+}
+
+/// Kubernetes mounts some dozens, tests of engines hundreds.
+fn many(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    for index in 0..400 {
+        bundle.mount(&format!("/many/{index}"), "bind", &source, &["rbind", "rprivate", "ro"]);
+    }
+    let report = test.report(&bundle)?;
+    for index in 0..400 {
+        let at = format!("/many/{index}");
+        check!(report.mounted_with(&at, "ro"), "{at}: {}", report.mount(&at));
+    }
     Ok(())
 }

@@ -44,8 +44,14 @@ pub struct LinkNode {
     pub path: InRoot,
     /// What it says.
     pub target: String,
+    /// In place of what the image has there; else that stays.
+    pub replace: bool,
 }
 
+const TYPE: u32 = 0o170_000;
+/// dev_t of the kernel: 12 bits and 20 bits (linux/kdev_t.h).
+const MOST_MAJOR: u32 = 0xfff;
+const MOST_MINOR: u32 = 0xf_ffff;
 const CHARACTER: u32 = 0o020_000;
 const BLOCK: u32 = 0o060_000;
 const FIFO: u32 = 0o010_000;
@@ -65,15 +71,21 @@ pub(super) fn plan(
     namespaces: &Namespaces,
     mounts: &[MountStep],
 ) -> (Vec<DeviceNode>, Vec<LinkNode>) {
-    let own = own(cx);
-    if bound_dev(mounts) {
-        // /dev is somebody else's: nothing is made in it.
-        return (Vec::new(), Vec::new());
+    let mut own = own(cx);
+    // A bound /dev is somebody else's: nothing is made in it.
+    let bound = bound_dev(mounts);
+    if bound {
+        let dev = InRoot("dev".to_owned());
+        for (node, index) in own.iter().filter(|(node, _)| node.path.is_at_or_below(&dev)) {
+            let message = format!("/linux/devices/{index}: /{} is not made: /dev is bound", node.path.0);
+            cx.warnings.push(message);
+        }
+        own.retain(|(node, _)| !node.path.is_at_or_below(&dev));
     }
     let mut nodes: Vec<DeviceNode> = Vec::new();
     for (path, major, minor) in DEFAULTS {
         let path = InRoot(path.to_owned());
-        if !own.iter().any(|(node, _)| node.path == path) {
+        if !bound && !own.iter().any(|(node, _)| node.path == path) {
             nodes.push(DeviceNode {
                 path,
                 source: DeviceSource::Node,
@@ -95,11 +107,11 @@ pub(super) fn plan(
         nodes.push(node);
     }
     if namespaces.is_private(Kind::User) || !cx.facts.makes_devices() {
-        for node in nodes.iter_mut().filter(|node| node.mode & 0o170_000 != FIFO) {
+        for node in nodes.iter_mut().filter(|node| node.mode & TYPE != FIFO) {
             node.source = DeviceSource::Bind(cx.host(format!("/{}", node.path.0), false));
         }
     }
-    (nodes, links(cx))
+    (nodes, if bound { Vec::new() } else { links(cx) })
 }
 
 fn bound_dev(mounts: &[MountStep]) -> bool {
@@ -119,7 +131,12 @@ fn links(cx: &Context<'_>) -> Vec<LinkNode> {
     links.push(("dev/ptmx", "pts/ptmx"));
     links
         .into_iter()
-        .map(|(path, target)| LinkNode { path: InRoot(path.to_owned()), target: target.to_owned() })
+        .map(|(path, target)| LinkNode {
+            path: InRoot(path.to_owned()),
+            target: target.to_owned(),
+            // Whatever it is, it is not the multiplexer of the container's own devpts.
+            replace: path == "dev/ptmx",
+        })
         .collect()
 }
 
@@ -128,10 +145,12 @@ fn own(cx: &mut Context<'_>) -> Vec<(DeviceNode, usize)> {
     let list = cx.spec.linux.as_ref().and_then(|linux| linux.devices.as_deref()).unwrap_or_default();
     let mut nodes = Vec::new();
     for (index, device) in list.iter().enumerate() {
-        if let Some(node) = one(cx, &format!("/linux/devices/{index}"), device)
-            && node.path.0 != "dev/ptmx"
-        {
+        let Some(node) = one(cx, &format!("/linux/devices/{index}"), device) else { continue };
+        if node.path.0 != "dev/ptmx" {
             nodes.push((node, index));
+        } else if (node.mode & TYPE, node.major, node.minor) != (CHARACTER, 5, 2) {
+            let message = "/dev/ptmx can only be the terminal multiplexer (c 5:2); it is a link to pts/ptmx";
+            cx.problem(format!("/linux/devices/{index}"), message);
         }
     }
     nodes
@@ -156,10 +175,11 @@ fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNo
             return None;
         }
     };
-    let mut number = |value: Option<i64>, name: &str| match value {
+    let mut number = |value: Option<i64>, name: &str, most: u32| match value {
         None if kind == FIFO => 0,
-        Some(value) => u32::try_from(value).unwrap_or_else(|_| {
-            cx.problem(format!("{at}/{name}"), format!("{value} is no device number"));
+        // The kernel would take the lower bits of a larger one: another device.
+        Some(value) => u32::try_from(value).ok().filter(|number| *number <= most).unwrap_or_else(|| {
+            cx.problem(format!("{at}/{name}"), format!("{value} is no {name} device number; they end at {most}"));
             0
         }),
         None => {
@@ -167,7 +187,7 @@ fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNo
             0
         }
     };
-    let (major, minor) = (number(device.major, "major"), number(device.minor, "minor"));
+    let (major, minor) = (number(device.major, "major", MOST_MAJOR), number(device.minor, "minor", MOST_MINOR));
     Some(DeviceNode {
         path: InRoot::new(path),
         source: DeviceSource::Node,

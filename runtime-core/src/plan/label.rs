@@ -1,4 +1,5 @@
-//! `process.apparmorProfile` and `process.selinuxLabel`: what execve(2) changes to.
+//! `process.apparmorProfile` and `process.selinuxLabel`: what execve(2) changes to. `linux.mountLabel`: what the files of
+//! the container's filesystems are labelled with.
 
 use runtime_stage::fail::Step;
 use serde::Serialize;
@@ -38,8 +39,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Labels {
     }
     if let Some(label) = &labels.selinux {
         if !cx.facts.selinux {
-            let message = "selinux label is specified in config, but selinux is disabled or not supported";
-            cx.problem("/process/selinuxLabel", message);
+            cx.problem("/process/selinuxLabel", DISABLED);
         }
         let whats = ["apply the SELinux label", "label new keys with", "stop labelling keys with"];
         for (index, what) in whats.into_iter().enumerate() {
@@ -47,6 +47,18 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Labels {
         }
     }
     labels
+}
+
+const DISABLED: &str = "selinux label is specified in config, but selinux is disabled or not supported";
+
+/// The context of everything mounted, if there is one.
+pub(super) fn of_mounts(cx: &mut Context<'_>) -> Option<String> {
+    const POINTER: &str = "/linux/mountLabel";
+    let label = name(cx, POINTER, cx.spec.linux.as_ref().and_then(|linux| linux.mount_label.as_deref()))?;
+    if !cx.facts.selinux {
+        cx.problem(POINTER, DISABLED);
+    }
+    Some(label)
 }
 
 /// One line without control characters: the kernel's parser must see exactly one word of it.

@@ -15,6 +15,8 @@ pub struct Masks {
     pub masked: Vec<InRoot>,
     /// The host's /dev/null, for masked files.
     pub null: Option<Source>,
+    /// SELinux context of the directory behind masked directories.
+    pub label: Option<String>,
 }
 
 pub(super) fn plan(cx: &mut Context<'_>) -> Masks {
@@ -24,7 +26,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Masks {
         paths(cx, "/linux/readonlyPaths", "make read-only", Step::ReadonlyPath, readonly.unwrap_or_default());
     let masked = paths(cx, "/linux/maskedPaths", "mask", Step::MaskedPath, masked.unwrap_or_default());
     let null = (!masked.is_empty()).then(|| cx.host("/dev/null".to_owned(), false));
-    Masks { readonly, masked, null }
+    Masks { readonly, masked, null, label: cx.mount_label.clone() }
 }
 
 fn paths(cx: &mut Context<'_>, pointer: &str, verb: &str, step: Step, list: &[String]) -> Vec<InRoot> {
@@ -37,6 +39,10 @@ fn paths(cx: &mut Context<'_>, pointer: &str, verb: &str, step: Step, list: &[St
             continue;
         }
         let path = InRoot::new(path);
+        if path.0.is_empty() {
+            cx.problem(at, format!("cannot {verb} the root itself; see /root/readonly"));
+            continue;
+        }
         if !paths.contains(&path) {
             cx.origins.note(step, paths.len(), at, format!("{verb} /{}", path.0));
             paths.push(path);

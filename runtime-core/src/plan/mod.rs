@@ -34,7 +34,6 @@ mod seccomp;
 mod session;
 mod sysctl;
 mod tty;
-mod unsupported;
 mod uts;
 pub(crate) mod wire;
 
@@ -43,7 +42,7 @@ pub use wire::check;
 
 pub use caps::CapabilitySets;
 pub(crate) use caps::known as capabilities;
-pub use cgroup::CgroupPlan;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
@@ -56,7 +55,7 @@ pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use option::Propagation;
-pub(crate) use option::known_options as mount_options;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
@@ -67,14 +66,14 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
-pub(crate) use unsupported::NOT_SUPPORTED;
-#[cfg(test)]
-pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
 use crate::host::HostFacts;
 use crate::spec::{Problem, Spec};
+
+/// What the refusal of something that is not built says, wherever it is made.
+pub(crate) const NOT_SUPPORTED: &str = "not supported by this version of runtime";
 
 /// A path of the host, opened by the parent before anything of the container runs.
 pub type HostPath = String;
@@ -197,8 +196,12 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container gets no cgroup of its own: it stays in the caller's.
+    pub no_cgroup: bool,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// Report what the seccomp profile denies.
+    pub seccomp_report: bool,
     /// The container an exec goes into; `None`: one is made.
     pub exec: Option<Target>,
 }
@@ -279,6 +282,9 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// The filter as the profile says, where it is loaded with its denials notified to the caller.
+    #[serde(skip)]
+    pub reported: Option<crate::seccomp::Filter>,
     /// Who gets its listener, if it notifies.
     pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
@@ -297,6 +303,9 @@ pub(crate) struct Context<'a> {
     pub warnings: Vec<String>,
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
+    pub reported: Option<crate::seccomp::Filter>,
+    /// SELinux context of everything mounted.
+    pub mount_label: Option<String>,
 }
 
 impl Context<'_> {
@@ -342,14 +351,18 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         warnings: Vec::new(),
         slots: Vec::new(),
         origins: Origins::default(),
+        reported: None,
+        mount_label: None,
     };
     let cx = &mut context;
-    unsupported::check(cx);
     let exec = cx.request.exec.is_some();
     let namespaces = match &request.exec {
         None => namespace::plan(cx),
         Some(target) => namespace::exec(cx, target),
     };
+    if !exec {
+        cx.mount_label = label::of_mounts(cx);
+    }
     let root = if exec { RootPlan::joined() } else { root::plan(cx) };
     let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
     let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
@@ -387,6 +400,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),
+        reported: cx.reported.take(),
         seccomp,
         namespaces,
         root,

@@ -377,7 +377,7 @@ fn mapped_ids(cx: &mut Context<'_>, namespaces: &Namespaces, at: &str, options: 
 /// `linux.mountLabel`: an option of the filesystems that take it, an attribute of the root for mqueue, nothing for
 /// procfs and sysfs, whose files have labels of their own.
 pub(super) fn label(cx: &Context<'_>, fstype: &str, settings: &mut Vec<(String, String)>) -> Option<String> {
-    let label = cx.spec.linux.as_ref()?.mount_label.clone().filter(|label| !label.is_empty())?;
+    let label = cx.mount_label.clone()?;
     match fstype {
         "proc" | "sysfs" => None,
         "mqueue" => Some(label),

@@ -84,11 +84,6 @@ pub(super) fn propagation(name: &str) -> Option<Propagation> {
     PROPAGATIONS.iter().find(|(known, _)| *known == name).map(|(_, propagation)| *propagation)
 }
 
-/// Every option that is not the filesystem's own business.
-pub(crate) fn known_options() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|(name, _)| *name).chain(PROPAGATIONS.iter().map(|(name, _)| *name))
-}
-
 /// When access times are written: one value, not bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Atime {

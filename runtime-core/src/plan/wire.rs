@@ -179,12 +179,17 @@ fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bo
     let links: Vec<wire::Link> = plan
         .links
         .iter()
-        .map(|link| wire::Link { path: arena.text(&link.path.0), target: arena.text(&link.target) })
+        .map(|link| wire::Link {
+            path: arena.text(&link.path.0),
+            target: arena.text(&link.target),
+            replace: link.replace.into(),
+        })
         .collect();
     header.links = arena.list(&links);
     header.readonly_paths = arena.texts(plan.masks.readonly.iter().map(|path| path.0.as_str()));
     header.masked_paths = arena.texts(plan.masks.masked.iter().map(|path| path.0.as_str()));
     header.null_slot = source(arena, plan.masks.null.as_ref(), &[]).0;
+    header.mask_context = arena.text(plan.masks.label.as_deref().unwrap_or_default());
     header.hostname = arena.text(plan.hostname.as_deref().unwrap_or_default());
     header.domainname = arena.text(plan.domainname.as_deref().unwrap_or_default());
     let sysctls: Vec<wire::Sysctl> = plan

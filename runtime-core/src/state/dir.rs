@@ -62,6 +62,11 @@ impl Dir {
             match Self::claim(&root, id) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.kind() == ErrorKind::Busy => return Err(exists()),
+                Err(error) if error.kind() == ErrorKind::System => {
+                    // It was made in vain.
+                    let _ = unlinkat(root.as_fd(), id, UnlinkatFlags::RemoveDir);
+                    return Err(error);
+                }
                 done => return done,
             }
         }

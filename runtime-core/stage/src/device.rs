@@ -20,13 +20,31 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         io.enter(Step::DeviceLink, index);
         let link: Link = link?;
         let name = folder.enter(plan, root, link.path)?;
-        match sys::symlinkat(plan.text(link.target)?, folder.fd, name.z()) {
-            Err(fail) if !fail.is(errno::EEXIST) => return Err(fail),
-            _ => {}
-        }
+        make_link(folder.fd, &name, plan.text(link.target)?, link.replace != 0)?;
     }
     folder.leave();
     Ok(())
+}
+
+fn make_link(folder: i32, name: &Name, target: Z<'_>, replace: bool) -> Result<()> {
+    match sys::symlinkat(target, folder, name.z()) {
+        Err(fail) if fail.is(errno::EEXIST) => {}
+        result => return result,
+    }
+    if !replace {
+        return Ok(());
+    }
+    let mut said = [0; 64];
+    if let Ok(length) = sys::readlinkat(folder, name.z(), &mut said)
+        && said.get(..length) == Some(target.bytes())
+    {
+        return Ok(());
+    }
+    match sys::unlinkat(folder, name.z()) {
+        // The config mounted it.
+        Err(fail) if fail.is(errno::EBUSY) => Ok(()),
+        result => result.and_then(|()| sys::symlinkat(target, folder, name.z())),
+    }
 }
 
 /// The directory the last device was made in.

@@ -333,6 +333,8 @@ record! {
         path: Text,
         /// What it says.
         target: Text,
+        /// 1: in place of what is there; 0: that stays.
+        replace: u32,
     }
 
     /// One kernel parameter.

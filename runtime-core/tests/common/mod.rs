@@ -1,7 +1,7 @@
 //! A harness for tests that launch containers: they need root, one process each, and a place of their own.
 //!
-//! `cargo test` starts the program; it starts itself again in a mount namespace with a fresh tmpfs as scratch
-//! directory, and with no descriptor above 2. Without root (or a tool) a test is counted as ignored, never as passed.
+//! `cargo test` starts the program; it starts itself again in a mount and a pid namespace of its own, with a fresh
+//! tmpfs as scratch directory and with no descriptor above 2. Without root (or a tool) a test is counted as ignored, never as passed.
 //! The last line is that of cargo's own harness, which `scripts/test.sh` adds up.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -46,9 +46,11 @@ fn outer(tests: &[Test], tools: &[&str]) -> ExitCode {
     let scratch = std::env::temp_dir().join(format!("runtime-test-{}", std::process::id()));
     fs::create_dir(&scratch).unwrap();
     let close = (3..10).map(|fd| format!("{fd}<&- ")).collect::<String>();
-    let script = format!("mount -t tmpfs -o mode=755 none \"${SCRATCH}\" && exec \"$0\" \"$@\" {close}");
+    // The shell stays, as the first process of the pid namespace: it reaps what is orphaned.
+    let script = format!("mount -t tmpfs -o mode=755 none \"${SCRATCH}\" && \"$0\" \"$@\" {close}; exit $?");
     let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .args(std::env::args_os().skip(1))
         .env(SCRATCH, &scratch)
@@ -66,7 +68,7 @@ fn is_there(tool: &str) -> bool {
 fn inner(tests: &[Test], scratch: &Path) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let (mut passed, mut failed, mut filtered) = (0, 0, 0);
+    let (mut passed, mut failed, mut ignored, mut filtered) = (0, 0, 0, 0);
     println!("\nrunning {} tests", tests.len());
     let begin = Instant::now();
     for (name, test) in tests {
@@ -77,17 +79,29 @@ fn inner(tests: &[Test], scratch: &Path) -> ExitCode {
         let place = scratch.join(name);
         fs::create_dir(&place).unwrap();
         let begin = Instant::now();
-        let good = std::panic::catch_unwind(|| test(&place)).is_ok();
-        println!("test {name} ... {}, {:.1} s", if good { "ok" } else { "FAILED" }, begin.elapsed().as_secs_f32());
-        if good { passed += 1 } else { failed += 1 }
+        let (word, count) = match std::panic::catch_unwind(|| test(&place)) {
+            Ok(()) => ("ok", &mut passed),
+            Err(reason) if reason.is::<Skipped>() => ("ignored", &mut ignored),
+            Err(_) => ("FAILED", &mut failed),
+        };
+        *count += 1;
+        println!("test {name} ... {word}, {:.1} s", begin.elapsed().as_secs_f32());
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {filtered} filtered out; \
+        "\ntest result: {word}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {filtered} filtered out; \
          finished in {:.2}s\n",
         begin.elapsed().as_secs_f32()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Skipped;
+
+/// Ends the test as ignored: this machine lacks what it is about.
+pub fn skip(why: &str) -> ! {
+    println!("skipped: {why}");
+    std::panic::resume_unwind(Box::new(Skipped))
 }
 
 /// A bundle with busybox as its root filesystem.
@@ -149,27 +163,15 @@ impl Cgroups {
     }
 }
 
-/// Host pids of the processes that have ended their set-up or are in it: those called `runtime:stage`, and those whose
-/// root filesystem is below `rootfs`.
-pub fn processes(rootfs: &Path) -> BTreeSet<i32> {
-    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
-    let ours = |pid: &i32| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let root = fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
-        let mounts = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-        let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
-        !zombie
-            && (comm.starts_with("runtime:stage")
-                || root.starts_with(rootfs)
-                || (!comm.is_empty() && foreign(*pid) && mounts().contains("runtime-test-")))
+/// Every process of the test's pid namespace but zombies.
+pub fn processes() -> BTreeSet<i32> {
+    let alive = |pid: &i32| {
+        // Gone by now, or ended: the state follows the last parenthesis.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z") && !rest.starts_with(" X"))
     };
-    fs::read_dir("/proc").unwrap().filter_map(|entry| pid(entry.unwrap())).filter(ours).collect()
-}
-
-/// In another mount namespace than this process.
-fn foreign(pid: i32) -> bool {
-    let mine = fs::read_link("/proc/self/ns/mnt").unwrap();
-    fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|theirs| theirs != mine)
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter_map(|name| name.to_str()?.parse().ok()).filter(alive).collect()
 }
 
 /// Waits until `condition` holds.

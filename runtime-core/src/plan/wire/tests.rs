@@ -55,7 +55,37 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
+        match self.below(3) {
+            0 => Source::Slot(self.slot()),
+            1 => Source::Path(self.text()),
+            _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
+        }
+    }
+
+    /// What a cgroup is no source for.
+    fn host(&mut self) -> Source {
         if self.coin() { Source::Slot(self.slot()) } else { Source::Path(self.text()) }
+    }
+
+    fn hook(&mut self) -> Hook {
+        Hook {
+            path: self.text(),
+            args: self.list(Self::text),
+            env: self.list(Self::text),
+            timeout: self.maybe(Self::small),
+        }
+    }
+
+    fn scheduler(&mut self) -> Scheduler {
+        Scheduler {
+            policy: self.small(),
+            flags: self.number(),
+            nice: self.small() as i32,
+            priority: self.small(),
+            runtime: self.number(),
+            deadline: self.number(),
+            period: self.number(),
+        }
     }
 
     fn kind(&mut self) -> Kind {
@@ -92,14 +122,14 @@ impl Random {
             keep_mode: self.coin(),
             procfs_root: self.coin(),
             copy_up: self.coin(),
-            label: None,
+            label: self.maybe(Self::text),
         }
     }
 
     fn device(&mut self) -> DeviceNode {
         DeviceNode {
             path: InRoot(self.text()),
-            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.source()) },
+            source: if self.coin() { DeviceSource::Node } else { DeviceSource::Bind(self.host()) },
             mode: self.small(),
             major: self.small(),
             minor: self.small(),
@@ -116,18 +146,6 @@ impl Random {
         });
         let profile = serde_json::from_value(profile).expect("a profile");
         crate::seccomp::compile(&profile, crate::seccomp::Arch::native()).expect("a filter")
-    }
-
-    fn scheduler(&mut self) -> Scheduler {
-        Scheduler {
-            policy: self.small(),
-            flags: self.number(),
-            nice: self.small() as i32,
-            priority: self.small(),
-            runtime: self.number(),
-            deadline: self.number(),
-            period: self.number(),
-        }
     }
 
     fn plan(&mut self) -> Plan {
@@ -150,29 +168,37 @@ impl Random {
             keyring: self.maybe(|r| Keyring { name: format!("_{}", r.text()), permissions: r.small() }),
             root: RootPlan {
                 path: self.text(),
-                source: self.source(),
+                source: self.host(),
                 while_preparing: self.propagation(),
                 tree: self.list(Self::propagation),
-                binds: None,
-                hidden: Vec::new(),
+                binds: self.maybe(Self::propagation),
+                hidden: self.list(Self::text),
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
             },
             mounts: self.list(Self::mount),
             devices: self.list(Self::device),
-            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text() }),
+            links: self.list(|r| LinkNode { path: InRoot(r.text()), target: r.text(), replace: r.coin() }),
             terminal: self.maybe(|r| Terminal { rows: r.number() as u16, columns: r.number() as u16 }),
             hostname: self.maybe(Self::text),
             domainname: self.maybe(Self::text),
             sysctls: self.list(|r| Sysctl { name: r.text(), path: r.text(), value: r.text(), kind: r.kind() }),
             net_devices: self.list(|r| NetDevice { host: r.text(), name: r.text() }),
             labels: Labels { apparmor: self.maybe(Self::text), selinux: self.maybe(Self::text) },
-            hooks: Hooks::default(),
             masks: Masks {
                 readonly: self.list(|r| InRoot(r.text())),
                 masked: self.list(|r| InRoot(r.text())),
-                null: self.maybe(Self::source),
+                null: self.maybe(Self::host),
+                label: self.maybe(Self::text),
+            },
+            hooks: Hooks {
+                host: self.list(|r| (HookKind::ALL[r.below(2) as usize], 0, r.hook())),
+                create_container: self.list(Self::hook),
+                start_container: self.list(Self::hook),
+                bundle: self.text(),
+                id: self.text(),
+                annotations: self.list(|r| (r.text(), r.text())).into_iter().collect(),
             },
             program: Program {
                 args: self.list(Self::text),
@@ -206,6 +232,7 @@ impl Random {
             oom_score_adj: None,
             seccomp: self.maybe(Self::filter),
             listener: None,
+            reported: None,
             warnings: Vec::new(),
             origins: Origins::default(),
         }
@@ -216,9 +243,9 @@ impl Random {
             stdio: [(); 3].map(|()| self.maybe(Self::small)),
             preserved: self.list(Self::small),
             tasks: self.list(Self::small),
-            cgroups: Vec::new(),
             gate: self.maybe(Self::small),
             status: self.maybe(Self::small),
+            cgroups: self.list(Self::coin),
         }
     }
 }
@@ -295,26 +322,104 @@ fn a_difference_is_seen() {
     assert!(!reads(&[]));
 }
 
+fn golden(name: &str) -> Vec<Vec<u8>> {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let read = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("entry").path()).expect("file");
+    std::fs::read_dir(path).expect(name).map(read).collect()
+}
+
+/// Plans `config` on every golden host; how often that was possible.
+fn plan_everywhere(config: &[u8]) -> usize {
+    let Ok(spec) = crate::spec::parse(config) else { return 0 };
+    let request = crate::plan::Request { id: "demo".into(), bundle: "/b".into(), ..Default::default() };
+    let plan = |facts: Vec<u8>| {
+        let facts = serde_json::from_slice(&facts).expect("facts");
+        crate::plan::plan(&spec, &facts, &request).inspect(super::check::survives).is_ok()
+    };
+    golden("hosts").into_iter().filter(|facts| plan(facts.clone())).count()
+}
+
 /// The plans of real configs: no NUL inside a text either, which the kernel would end there.
 #[test]
 fn golden_plans_survive() {
-    let files = |name: &str| {
-        let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-        let read =
-            |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.expect("entry").path()).expect("file");
-        std::fs::read_dir(path).expect(name).map(read).collect::<Vec<_>>()
-    };
-    let mut plans = 0;
-    for facts in files("hosts") {
-        let facts = serde_json::from_slice(&facts).expect("facts");
-        for config in files("configs") {
-            let Ok(spec) = crate::spec::parse(&config) else { continue };
-            let request = crate::plan::Request { id: "demo".into(), bundle: "/b".into(), ..Default::default() };
-            if let Ok(plan) = crate::plan::plan(&spec, &facts, &request) {
-                super::check::survives(&plan);
-                plans += 1;
-            }
+    let plans: usize = golden("configs").iter().map(|config| plan_everywhere(config)).sum();
+    assert!(plans >= 36, "{plans}");
+}
+
+/// A small fuzzer for those who have none: real configs with one value exchanged, anywhere. The result is a plan that
+/// survives, or a refusal; never a panic.
+#[test]
+fn changed_configs_are_planned_or_refused() {
+    let configs: Vec<serde_json::Value> =
+        golden("configs").iter().filter_map(|config| serde_json::from_slice(config).ok()).collect();
+    let mut planned = 0;
+    for seed in seeds(150) {
+        let mut random = Random(seed);
+        let mut config = configs[random.below(configs.len() as u64) as usize].clone();
+        for _ in 0..=random.below(3) {
+            let count = count(&config);
+            let at = random.below(count as u64) as usize;
+            let value = random.json();
+            exchange(&mut config, &mut { at }, value);
+        }
+        let text = serde_json::to_vec(&config).expect("JSON");
+        let result = std::panic::catch_unwind(|| plan_everywhere(&text));
+        planned += result.unwrap_or_else(|_| panic!("seed {seed:#x}: {}", String::from_utf8_lossy(&text)));
+    }
+    assert!(planned > 0);
+}
+
+impl Random {
+    fn json(&mut self) -> serde_json::Value {
+        use serde_json::json;
+        const WORDS: [&str; 14] = [
+            "",
+            "/",
+            "..",
+            "/proc",
+            "ro",
+            "a=b",
+            "\0",
+            "/x\0y",
+            "bind",
+            "tmpfs",
+            "c",
+            "SCMP_ACT_ALLOW",
+            "user",
+            "/a/../../b",
+        ];
+        match self.below(9) {
+            0 => json!(null),
+            1 => json!(self.coin()),
+            2 => json!(self.number()),
+            3 => json!(-(self.below(1 << 40) as i64)),
+            4 => json!([]),
+            5 => json!({}),
+            6 => json!([WORDS[self.below(14) as usize]]),
+            7 => json!(self.text()),
+            _ => json!(WORDS[self.below(14) as usize]),
         }
     }
-    assert!(plans >= 36, "{plans}");
+}
+
+fn count(value: &serde_json::Value) -> usize {
+    1 + match value {
+        serde_json::Value::Array(items) => items.iter().map(count).sum(),
+        serde_json::Value::Object(members) => members.values().map(count).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// Puts `new` in place of the value that comes `at`th, in the order of the document.
+fn exchange(value: &mut serde_json::Value, at: &mut usize, new: serde_json::Value) -> bool {
+    if *at == 0 {
+        *value = new;
+        return true;
+    }
+    *at -= 1;
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().any(|item| exchange(item, at, new.clone())),
+        serde_json::Value::Object(members) => members.values_mut().any(|member| exchange(member, at, new.clone())),
+        _ => false,
+    }
 }
