@@ -37,7 +37,7 @@ scenario "run -v: named volume" 0 "kept" sh -c \
 scenario "run --cap-drop" 0 "CapEff:	0000000000000000" "$RUN" --rm --cap-drop all bb grep CapEff /proc/self/status
 scenario "run --cap-add" 0 "CapEff:	0000000000200000" "$RUN" --rm --cap-drop all --cap-add sys_admin bb grep CapEff /proc/self/status
 scenario "run: default seccomp profile" 0 "Seccomp:	2" "$RUN" --rm bb grep Seccomp: /proc/self/status
-scenario "run: the profile is in force" 1 "*ermitted*" "$RUN" --rm bb mount -t tmpfs x /tmp
+scenario "run: the profile is in force" 1 "*permission denied*" "$RUN" --rm bb mount -t tmpfs x /tmp
 scenario "run --privileged" 0 "Seccomp:	0" "$RUN" --rm --privileged bb grep Seccomp: /proc/self/status
 scenario "run --security-opt no-new-privileges" 0 "NoNewPrivs:	1" "$RUN" --rm --security-opt no-new-privileges bb grep NoNewPrivs /proc/self/status
 scenario "run --memory" 0 "33554432" "$RUN" --rm --memory 32m bb cat /sys/fs/cgroup/memory/memory.limit_in_bytes
@@ -53,34 +53,34 @@ scenario "run --net none" 0 "1" "$RUN" --rm --net none bb sh -c 'ip link | grep 
 scenario "run: bridge network" 0 "*inet 172.*" "$RUN" --rm bb ip -4 addr show dev eth0
 scenario "run --memory: out of memory" 137 "*" "$RUN" --rm --memory 16m --memory-swap 16m bb sh -c 'x=$(head -c 64m /dev/zero | tr "\0" x); sleep 1'
 
-scenario "run -d" 0 "*" "$RUN" -d --name d bb sh -c 'echo started; trap "echo stopping; exit 5" TERM; while :; do sleep 0.1; done'
-wait_for 5 sh -c "$D logs d | grep -q started"
-scenario "ps" 0 "d Up*" "$D" ps --format '{{.Names}} {{.Status}}'
-scenario "exec" 0 "hello" "$D" exec d echo hello
-scenario "exec: exit status" 9 "" "$D" exec d sh -c 'exit 9'
-scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$D" exec -u 1000 -w /tmp -e A=B d sh -c 'echo $(id -u) $(pwd) $A'
-scenario "exec -i" 0 "12" sh -c "echo hello world | $D exec -i d wc -c"
-scenario "exec -t" 0 "*/dev/pts/*" script -qec "$D exec -t d tty" /dev/null
-scenario "exec -d" 0 "*/from-exec*" sh -c "$D exec -d d touch /from-exec; sleep 0.5; $D exec d ls /from-exec"
-scenario "exec: missing program" 126 "*no/such*|*no such*" "$D" exec d /no/such
-scenario "top" 0 "*sleep*" "$D" top d
-scenario "stats" 0 "d *" "$D" stats --no-stream --format '{{.Name}} {{.PIDs}}' d
-scenario "pause" 0 "d" "$D" pause d
+scenario "run -d" 0 "*" "$RUN" -d --name dd bb sh -c 'echo started; trap "echo stopping; exit 5" TERM; while :; do sleep 0.1; done'
+wait_for 5 sh -c "$D logs dd | grep -q started"
+scenario "ps" 0 "dd Up*" "$D" ps --format '{{.Names}} {{.Status}}'
+scenario "exec" 0 "hello" "$D" exec dd echo hello
+scenario "exec: exit status" 9 "" "$D" exec dd sh -c 'exit 9'
+scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$D" exec -u 1000 -w /tmp -e A=B dd sh -c 'echo $(id -u) $(pwd) $A'
+scenario "exec -i" 0 "12" sh -c "echo hello world | $D exec -i dd wc -c"
+scenario "exec -t" 0 "*/dev/pts/*" script -qec "$D exec -t dd tty" /dev/null
+scenario "exec -d" 0 "*/from-exec*" sh -c "$D exec -d dd touch /from-exec; sleep 0.5; $D exec dd ls /from-exec"
+scenario "exec: missing program" 126 "*no*such*" "$D" exec dd /no/such
+scenario "top" 0 "*sleep*" "$D" top dd
+scenario "stats" 0 "dd *" "$D" stats --no-stream --format '{{.Name}} {{.PIDs}}' dd
+scenario "pause" 0 "dd" "$D" pause dd
 scenario "ps of the paused" 0 "*Paused*" "$D" ps --format '{{.Status}}'
-scenario "unpause" 0 "d" "$D" unpause d
-scenario "update" 0 "d" "$D" update --memory 64m --memory-swap 64m d
-scenario "update: in force" 0 "67108864" "$D" exec d cat /sys/fs/cgroup/memory/memory.limit_in_bytes
-scenario "cp out and in" 0 "root:*" sh -c "$D cp d:/etc/passwd - | tar -xO && $D cp /etc/hostname d:/h"
-scenario "stop" 0 "d" "$D" stop -t 5 d
-scenario "wait: the program's own exit" 0 "5" "$D" wait d
-scenario "logs" 0 "started*stopping" "$D" logs d
-scenario "start again, kill, wait" 0 "*137" sh -c "$D start d; $D kill d; $D wait d"
-scenario "restart" 0 "d" "$D" restart -t 1 d
-scenario "rm -f" 0 "d" "$D" rm -f d
-scenario "restart policy" 0 "*[1-9]" sh -c "$RUN -d --name r --restart on-failure:3 bb sh -c 'exit 1' > /dev/null; sleep 2; $D inspect -f '{{.RestartCount}}' r; $D rm -f r > /dev/null"
-scenario "health check" 0 "*healthy*" sh -c "$RUN -d --name h --health-cmd 'test -e /etc/passwd' --health-interval 0.3s bb sleep 100 > /dev/null; sleep 2; $D inspect -f '{{.State.Health.Status}}' h; $D rm -f h"
-scenario "join pid, ipc, network of another" 0 "*sleep 77*" sh -c "$RUN -d --name j --ipc shareable bb sleep 77 > /dev/null; $RUN --rm --pid container:j --ipc container:j --net container:j bb ps; $D rm -f j > /dev/null"
-scenario "own network: names" 0 "*64 bytes*" sh -c "$D network create n > /dev/null; $RUN -d --name k --net n bb sleep 100 > /dev/null; $RUN --rm --net n bb ping -c 1 k; $D rm -f k > /dev/null; $D network rm n > /dev/null"
+scenario "unpause" 0 "dd" "$D" unpause dd
+scenario "update" 0 "dd" "$D" update --memory 64m --memory-swap 64m dd
+scenario "update: in force" 0 "67108864" "$D" exec dd cat /sys/fs/cgroup/memory/memory.limit_in_bytes
+scenario "cp out and in" 0 "root:*" sh -c "$D cp dd:/etc/passwd - | tar -xO && $D cp /etc/hostname dd:/h"
+scenario "stop" 0 "dd" "$D" stop -t 5 dd
+scenario "wait: the program's own exit" 0 "5" "$D" wait dd
+scenario "logs" 0 "started*stopping" "$D" logs dd
+scenario "start again, kill, wait" 0 "*137" sh -c "$D start dd; $D kill dd; $D wait dd"
+scenario "restart" 0 "dd" "$D" restart -t 1 dd
+scenario "rm -f" 0 "dd" "$D" rm -f dd
+scenario "restart policy" 0 "*[1-9]" sh -c "$RUN -d --name rr --restart on-failure:3 bb sh -c 'exit 1' > /dev/null; sleep 2; $D inspect -f '{{.RestartCount}}' rr; $D rm -f rr > /dev/null"
+scenario "health check" 0 "*healthy*" sh -c "$RUN -d --name hh --health-cmd 'test -e /etc/passwd' --health-interval 0.3s bb sleep 100 > /dev/null; sleep 2; $D inspect -f '{{.State.Health.Status}}' hh; $D rm -f hh"
+scenario "join pid, ipc, network of another" 0 "*sleep 77*" sh -c "$RUN -d --name jj --ipc shareable bb sleep 77 > /dev/null; $RUN --rm --pid container:jj --ipc container:jj --net container:jj bb ps; $D rm -f jj > /dev/null"
+scenario "own network: names" 0 "*64 bytes*" sh -c "$D network create nn > /dev/null; $RUN -d --name kk --net nn bb sleep 100 > /dev/null; $RUN --rm --net nn bb ping -c 1 kk; $D rm -f kk > /dev/null; $D network rm nn > /dev/null"
 scenario "build" 0 "*built*" sh -c "printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > $PLACE/b/Dockerfile && DOCKER_BUILDKIT=0 $D build -q -t b $PLACE/b > /dev/null && $RUN --rm b"
 scenario "ten at once" 0 "10" sh -c "for n in 0 1 2 3 4 5 6 7 8 9; do $RUN --rm bb echo x & done | grep -c x"
 

@@ -168,6 +168,10 @@ fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Erro
     let text = error::text(errno);
     let (pointer, message) = match step {
         Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
+        // Docker 20.10 knows no other words for exit status 126.
+        Step::Lookup if errno == libc::EISDIR => {
+            ("/process/args/0", format!("exec: {program:?}: is a directory: permission denied"))
+        }
         Step::Lookup if errno == libc::EACCES => ("/process/args/0", format!("exec: {program:?}: permission denied")),
         Step::Lookup => ("/process/args/0", format!("exec: {program:?}: stat {program}: {text}")),
         Step::Exec => return Some(report.exec_error(program)),
