@@ -10,7 +10,10 @@ pub fn differences(runtime: &str) -> Result<BTreeMap<String, String>, String> {
     let text = match runtime {
         "runc" => include_str!("../expect/runc.toml"),
         "crun" => include_str!("../expect/crun.toml"),
-        "runtime" | crate::runtime::IN_PROCESS => include_str!("../expect/runtime.toml"),
+        "runtime" => include_str!("../expect/runtime.toml"),
+        crate::runtime::IN_PROCESS => {
+            concat!(include_str!("../expect/runtime.toml"), "\n", include_str!("../expect/in-process.toml"))
+        }
         _ => "",
     };
     parse(text)

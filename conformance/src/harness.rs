@@ -2,7 +2,9 @@
 
 use crate::cases;
 use crate::expect;
+use crate::isolate;
 use crate::leak;
+use crate::rootfs;
 use crate::runtime::Runtime;
 use crate::test::{Failure, Outcome, Test};
 use std::collections::BTreeMap;
@@ -62,7 +64,7 @@ pub fn main(args: &[String]) -> i32 {
         chosen.iter().for_each(|c| println!("{}", c.name));
         return 0;
     }
-    if let Err(e) = crate::isolate::enter(&[], &options.runtimes.iter().map(PathBuf::as_path).collect::<Vec<_>>()) {
+    if let Err(e) = isolated(&options, &chosen) {
         eprintln!("{e}: no runtime was started");
         return 1;
     }
@@ -75,6 +77,19 @@ pub fn main(args: &[String]) -> i32 {
         missing.retain(|(name, _)| options.only.contains(name));
     }
     run(&options, &chosen, &runtimes, &missing)
+}
+
+/// From here on nothing of the host can be written to. A root filesystem that is not there yet is made on the way.
+fn isolated(options: &Options, chosen: &[Case]) -> Result<(), String> {
+    let visible: Vec<&Path> = options.runtimes.iter().map(PathBuf::as_path).collect();
+    if !chosen.iter().any(|case| case.name.contains("::debian_")) {
+        return isolate::enter(&[], &visible);
+    }
+    let cache = rootfs::cache()?;
+    isolate::enter(&[&cache], &visible)?;
+    rootfs::prepare(&cache);
+    isolate::close(&cache)?;
+    isolate::prove(&[])
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {
@@ -135,8 +150,9 @@ fn run(options: &Options, chosen: &[Case], runtimes: &[Runtime], missing: &[(Str
                 while let Some((case, runtime)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let expected = differences.get(&runtime.name).and_then(|l| l.get(case.name));
                     let start = Instant::now();
-                    let (verdict, transcript) = one(case, runtime, &folder, options.all, expected);
+                    let (verdict, remarks, transcript) = one(case, runtime, &folder, options.all, expected);
                     tell(case, runtime, &verdict, &transcript, start.elapsed(), &tally, options.verbose);
+                    remarks.iter().for_each(|line| println!("         {}: {line}", runtime.name));
                 }
             });
         }
@@ -162,13 +178,24 @@ fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
 }
 
 /// One case with one runtime, and the look at what it left.
-fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Option<&String>) -> (Verdict, String) {
+fn one(
+    case: &Case,
+    runtime: &Runtime,
+    folder: &Path,
+    all: bool,
+    expected: Option<&String>,
+) -> (Verdict, Vec<String>, String) {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let id = format!("cf{}-{}x", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let place = folder.join(&id);
+    // There is no point in waiting long for what is known to take for ever.
+    let hangs = expected.is_some_and(|reason| reason.contains("for ever"));
     let test = match Test::new(runtime, id, place.clone(), all) {
-        Ok(test) => test,
-        Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), String::new()),
+        Ok(mut test) => {
+            test.limit = if hangs { Duration::from_secs(2) } else { test.limit };
+            test
+        }
+        Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), Vec::new(), String::new()),
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (case.run)(&test)));
     let mut outcome = outcome.unwrap_or_else(|_| Err(Failure::Fail("the test itself panicked".into())));
@@ -199,7 +226,7 @@ fn one(case: &Case, runtime: &Runtime, folder: &Path, all: bool, expected: Optio
         (Err(Failure::Fail(_)), Some(reason)) => Verdict::Expected(reason.clone()),
         (Err(Failure::Fail(why)), None) => Verdict::Failed(why),
     };
-    (verdict, test.transcript())
+    (verdict, test.remarks(), test.transcript())
 }
 
 fn tell(

@@ -56,6 +56,32 @@ pub fn enter(writable: &[&Path], visible: &[&Path]) -> Result<()> {
     prove(writable)
 }
 
+/// `conformance isolated [-w DIR]… -- COMMAND…`: becomes the command in there; the exit status if it cannot.
+pub fn main(args: &[String]) -> i32 {
+    use std::os::unix::process::CommandExt;
+    let (options, command) = match args.iter().position(|word| word == "--") {
+        Some(at) => (&args[..at], &args[at + 1..]),
+        None => (args, &args[args.len()..]),
+    };
+    let writable: Vec<&Path> =
+        options.chunks(2).filter(|pair| pair[0] == "-w").filter_map(|pair| pair.get(1)).map(Path::new).collect();
+    let Some((program, rest)) = command.split_first().filter(|_| writable.len() * 2 == options.len()) else {
+        eprintln!("usage: conformance isolated [-w DIR]… -- COMMAND…");
+        return 2;
+    };
+    if let Err(why) = enter(&writable, &[]) {
+        eprintln!("{why}");
+        return 2;
+    }
+    eprintln!("{program}: {}", std::process::Command::new(program).args(rest).exec());
+    127
+}
+
+/// Makes a directory that was named writable read-only, from now on.
+pub fn close(path: &Path) -> Result<()> {
+    read_only(path)
+}
+
 /// Shows that the host cannot be written to: by its mounts, by trying to write and by trying to remove.
 pub fn prove(writable: &[&Path]) -> Result<()> {
     let allowed = |point: &str| {

@@ -18,6 +18,7 @@ pub mod isolate;
 pub mod leak;
 pub mod pty;
 pub mod report;
+pub mod rootfs;
 pub mod runtime;
 pub mod test;
 pub mod trace;

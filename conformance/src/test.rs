@@ -96,14 +96,26 @@ pub struct Test {
     pub state: PathBuf,
     /// `--all`: every point instead of a sample.
     pub all: bool,
+    /// How long one call of the runtime may take.
+    pub limit: Duration,
     transcript: RefCell<Vec<String>>,
+    remarks: RefCell<Vec<String>>,
 }
 
 impl Test {
     pub fn new(runtime: &Runtime, id: String, folder: PathBuf, all: bool) -> std::io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let state = folder.join("state");
-        Ok(Self { runtime: runtime.clone(), id, folder, state, all, transcript: RefCell::new(Vec::new()) })
+        Ok(Self {
+            runtime: runtime.clone(),
+            id,
+            folder,
+            state,
+            all,
+            limit: LIMIT,
+            transcript: RefCell::default(),
+            remarks: RefCell::default(),
+        })
     }
 
     pub fn bundle(&self) -> Outcome<Bundle> {
@@ -133,8 +145,8 @@ impl Test {
         command
     }
 
-    /// Starts without waiting.
-    pub fn spawn(&self, command: Command, stdin: Option<File>) -> Outcome<Running> {
+    /// Writes the command down, unless it could harm this host: then it is refused. Every start passes here.
+    pub fn allowed(&self, command: &Command) -> Outcome {
         // The wrapper in front of the runtime is always the same; from its path on it is worth reading.
         let words: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         let from = words.iter().position(|w| Path::new(w) == self.runtime.path).map_or(0, |n| n + 1);
@@ -143,11 +155,17 @@ impl Test {
             return Err(format!("refused to start {name}: {word:?} as an id could destroy this host").into());
         }
         self.transcript.borrow_mut().push(format!("$ {} {}", self.runtime.name, words[from..].join(" ")));
+        Ok(())
+    }
+
+    /// Starts without waiting.
+    pub fn spawn(&self, command: Command, stdin: Option<File>) -> Outcome<Running> {
+        self.allowed(&command)?;
         Ok(command::start(command, &self.folder, stdin)?)
     }
 
     pub fn wait(&self, running: Running) -> Outcome<Output> {
-        let output = running.wait(LIMIT)?;
+        let output = running.wait(self.limit)?;
         let mut transcript = self.transcript.borrow_mut();
         transcript.push(format!("  exit {} after {:?}", output.code, output.took));
         let head = |s: &str| s.chars().take(600).collect::<String>();
@@ -298,6 +316,15 @@ impl Test {
     pub fn cgroup_file(&self, controller: &str, file: &str) -> Option<String> {
         let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
         fs::read_to_string(path).ok().map(|s| s.trim().into())
+    }
+
+    /// A figure that is printed with the result.
+    pub fn remark(&self, line: &str) {
+        self.remarks.borrow_mut().push(line.to_owned());
+    }
+
+    pub fn remarks(&self) -> Vec<String> {
+        self.remarks.take()
     }
 
     pub fn transcript(&self) -> String {

@@ -11,14 +11,18 @@ type Verb = (&'static str, fn(Command) -> Command);
 
 /// Every verb, as help lists them.
 const VERBS: &[Verb] = &[
+    ("check", check),
     ("checkpoint", checkpoint),
     ("create", create),
     ("delete", delete),
+    ("doctor", doctor),
     ("events", events),
     ("exec", exec),
+    ("features", features),
     ("kill", kill),
     ("list", list),
     ("pause", pause),
+    ("plan", plan),
     ("ps", ps),
     ("restore", restore),
     ("resume", resume),
@@ -63,6 +67,10 @@ pub fn global() -> Command {
         .arg(switch("systemd-cgroup", "Let systemd make cgroups; cgroupsPath is then slice:prefix:name"))
         .arg(value("rootless", "WHEN", "Ignore lacking rights on cgroups: true, false or auto").default_value("auto"))
         // For tests: which way into the stage is taken.
+        .arg(
+            value("cgroup-manager", "WAY", "cgroupfs, or disabled: containers stay in the caller's cgroups")
+                .default_value("cgroupfs"),
+        )
         .arg(value("entry", "WAY", "auto, sealed or in-process").default_value("auto").hide(true))
         .arg(switch("version", "Print the version").short('v'))
 }
@@ -97,6 +105,7 @@ fn id() -> Arg {
 fn launch(command: Command) -> Command {
     command
         .arg(value("bundle", "DIR", "Bundle directory [default: current directory]").short('b'))
+        .arg(value("config", "FILE", "Config, seen from the bundle directory [default: config.json]").short('f'))
         .arg(value("console-socket", "PATH", "AF_UNIX socket that is sent the master side of the terminal"))
         .arg(value("pidfd-socket", "PATH", "AF_UNIX socket that is sent a pidfd of the container's first process"))
         .arg(value("pid-file", "FILE", "Write the pid of the container's first process to FILE"))
@@ -123,6 +132,7 @@ fn run(command: Command) -> Command {
         .arg(switch("detach", "Do not wait: leave the container running").short('d'))
         .arg(switch("keep", "Do not delete the container when it has ended"))
         .arg(switch("no-subreaper", "Do not adopt and reap processes the container orphans"))
+        .arg(value("seccomp-report", "FILE", "Write the system calls that the seccomp profile denies here, as JSON"))
 }
 
 fn start(command: Command) -> Command {
@@ -175,6 +185,31 @@ fn exec(command: Command) -> Command {
         .arg(switch("ignore-paused", "Go on although the container is paused; waits until it is resumed"))
         .arg(id())
         .arg(positional("command", "Program and arguments").required(false).action(ArgAction::Append).num_args(0..))
+}
+
+fn plan(command: Command) -> Command {
+    bundle(command.about("Print what create would do, step by step, without doing it"))
+        .arg(value("format", "FORMAT", "text or json").default_value("text"))
+        .arg(positional("container-id", "Name of the container [default: plan]").required(false))
+}
+
+fn check(command: Command) -> Command {
+    bundle(
+        command.about(
+            "Check a bundle: everything that is wrong, with its place in the config; exit status 1 if anything is",
+        ),
+    )
+    .arg(value("format", "FORMAT", "text or json").default_value("text"))
+}
+
+fn doctor(command: Command) -> Command {
+    command.about("Say what this host can do, and what to do about the rest; exit status 1 if no container can run")
+}
+
+fn bundle(command: Command) -> Command {
+    command
+        .arg(value("bundle", "DIR", "Bundle directory [default: current directory]").short('b'))
+        .arg(value("config", "FILE", "Config, seen from the bundle directory [default: config.json]").short('f'))
 }
 
 fn events(command: Command) -> Command {
@@ -277,6 +312,10 @@ fn images(command: Command) -> Command {
         .arg(value("manage-cgroups-mode", "MODE", "soft, full, strict or ignore"))
         .arg(value("empty-ns", "NAMESPACE", "Leave a namespace empty: network"))
         .arg(switch("auto-dedup", "Remove memory from images that is in later ones"))
+}
+
+fn features(command: Command) -> Command {
+    command.about("Print what this build can do, as JSON")
 }
 
 fn list(command: Command) -> Command {

@@ -32,7 +32,7 @@ pub fn events(container: &Container, matches: &ArgMatches) -> Result<(), String>
         let left = due.saturating_duration_since(Instant::now());
         match watch.next(left).map_err(|error| error.to_string())? {
             Event::Ended => return Ok(()),
-            Event::OutOfMemory => print::result(&format!("{}\n", json!({ "type": "oom", "id": container.id() })))?,
+            Event::OutOfMemory => print::result(&format!("{{\"type\":\"oom\",\"id\":{}}}\n", json!(container.id())))?,
             Event::Nothing => {
                 due += interval;
                 match stats(container) {
@@ -48,7 +48,7 @@ pub fn events(container: &Container, matches: &ArgMatches) -> Result<(), String>
 fn stats(container: &Container) -> Result<(), String> {
     let stats = container.stats().map_err(|error| error.to_string())?;
     let data = document(&stats);
-    print::result(&format!("{}\n", json!({ "type": "stats", "id": container.id(), "data": data })))
+    print::result(&format!("{{\"type\":\"stats\",\"id\":{},\"data\":{data}}}\n", json!(container.id())))
 }
 
 /// `data` of a stats event. What is zero is left out, except what go-runc always reads.

@@ -4,9 +4,9 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
-use runtime_core::{Console, Create};
+use runtime_core::{Config, Console, Create};
 
-use crate::{flag, path, sys, text};
+use crate::{flag, os, path, sys, text};
 
 /// Descriptors from here on are passed to the program (sd_listen_fds(3), runc's `--preserve-fds`).
 const FIRST_FD: u32 = 3;
@@ -15,6 +15,7 @@ const FIRST_FD: u32 = 3;
 pub struct Launch {
     id: String,
     bundle: PathBuf,
+    config: Option<PathBuf>,
     console_socket: Option<PathBuf>,
     pidfd_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
@@ -28,10 +29,12 @@ impl Launch {
     /// Reads the flags of `create` or `run`.
     pub fn new(matches: &ArgMatches) -> Result<Self, String> {
         let listen_fds = listen_fds()?;
+        let folder = bundle(matches)?;
         let preserve = *matches.try_get_one::<u32>("preserve-fds").ok().flatten().unwrap_or(&0);
         Ok(Self {
             id: text(matches, "container-id"),
-            bundle: bundle(matches)?,
+            config: os(matches, "config").filter(|path| !path.is_empty()).map(|file| folder.join(file)),
+            bundle: folder,
             console_socket: path(matches, "console-socket")?,
             pidfd_socket: path(matches, "pidfd-socket")?,
             pid_file: path(matches, "pid-file")?,
@@ -62,6 +65,7 @@ impl Launch {
         Create {
             id: &self.id,
             bundle: Some(&self.bundle),
+            config: self.config.as_deref().map_or(Config::Bundle, Config::File),
             console,
             preserve_fds: self.preserve_fds.clone(),
             listen_fds: self.listen_fds,

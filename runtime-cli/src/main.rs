@@ -9,8 +9,11 @@
 mod args;
 mod argv;
 mod attend;
+mod doctor;
 mod events;
 mod exec;
+mod features;
+mod inspect;
 mod launch;
 mod log;
 mod print;
@@ -141,10 +144,23 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     if verb == "spec" {
         return spec::write(&launch::bundle(matches)?, flag(matches, "rootless")).map(|()| 0);
     }
+    if verb == "features" {
+        return features::print().map(|()| 0);
+    }
     let root = root::find(os(global, "root"))?;
     let mut options = Options::new(root.path);
     options.systemd_cgroup = flag(global, "systemd-cgroup");
     options.rootless = rootless(&text(global, "rootless"))?;
+    options.no_cgroups = match text(global, "cgroup-manager").as_str() {
+        "" | "cgroupfs" => false,
+        "disabled" => true,
+        // crun's word for runc's flag.
+        "systemd" => {
+            options.systemd_cgroup = true;
+            false
+        }
+        other => return Err(format!("invalid --cgroup-manager value {other:?}: must be cgroupfs or disabled")),
+    };
     options.entry = entry(&text(global, "entry"))?;
     let sink = Arc::clone(log);
     options.log = Some(Arc::new(move |level, message| sink.log(level.into(), message)));
@@ -155,6 +171,9 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
         "create" => create(&runtime, matches)?,
         "run" => return run(&runtime, matches, log),
         "exec" => return Ok(exec::exec(&runtime, matches, log)),
+        "plan" => inspect::plan(&runtime, matches)?,
+        "check" => return inspect::check(&runtime, matches),
+        "doctor" => return doctor::doctor(),
         "events" => events::events(&container()?, matches)?,
         "pause" => container()?.pause().map_err(|error| error.to_string())?,
         "resume" => container()?.resume().map_err(|error| error.to_string())?,
@@ -181,10 +200,14 @@ fn create(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
 fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, String> {
     let run = || {
         let launch = Launch::new(matches)?;
+        let seccomp_report = path(matches, "seccomp-report")?;
         if flag(matches, "detach") {
+            if seccomp_report.is_some() {
+                return Err("--seccomp-report needs a runtime that stays: it cannot be used with --detach".to_owned());
+            }
             return runtime.run(&launch.detached()).map(|_| 0).map_err(|error| error.to_string());
         }
-        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper") };
+        let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper"), seccomp_report };
         run::foreground(runtime, &launch, manner, log)
     };
     run().map_err(|message| format!("{} run failed: {message}", args::NAME))

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::termios::tcgetattr;
 use nix::unistd::{read, write};
 
 use crate::sys;
@@ -35,6 +35,7 @@ pub struct Woken {
 pub struct Relay {
     console: Option<OwnedFd>,
     input_open: bool,
+    input_is_terminal: bool,
     output_open: bool,
     to_container: Vec<u8>,
     to_caller: Vec<u8>,
@@ -55,12 +56,16 @@ impl Relay {
         if let Some(console) = &console {
             let flags = OFlag::from_bits_retain(fcntl(console, FcntlArg::F_GETFL)?);
             fcntl(console, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-            let mut mode = tcgetattr(console)?;
-            mode.output_flags -= OutputFlags::ONLCR;
-            tcsetattr(console, SetArg::TCSANOW, &mode)?;
         }
         let open = console.is_some();
-        Ok(Self { console, input_open: open, output_open: true, to_container: Vec::new(), to_caller: Vec::new() })
+        Ok(Self {
+            console,
+            input_open: open,
+            input_is_terminal: open && tcgetattr(sys::stream(0)).is_ok(),
+            output_open: true,
+            to_container: Vec::new(),
+            to_caller: Vec::new(),
+        })
     }
 
     /// Whether there is a terminal to relay.
@@ -141,7 +146,11 @@ impl Relay {
         match read(sys::stream(0), &mut buffer) {
             Ok(count) if count > 0 => self.to_container.extend(buffer.iter().take(count)),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // The end, or a terminal that is gone.
+            // A raw terminal ends only when it is gone: then so is the container's.
+            Ok(_) | Err(_) if self.input_is_terminal => {
+                self.console = None;
+                self.finish();
+            }
             Ok(_) | Err(_) => self.input_open = false,
         }
     }
@@ -221,6 +230,10 @@ mod tests {
         let mut shell = spawn(command);
         drop(pair.slave);
         let signals = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_CLOEXEC).unwrap();
+        // As the library hands it out.
+        let mut mode = tcgetattr(&pair.master).unwrap();
+        mode.output_flags -= nix::sys::termios::OutputFlags::ONLCR;
+        nix::sys::termios::tcsetattr(&pair.master, nix::sys::termios::SetArg::TCSANOW, &mode).unwrap();
         let mut relay = Relay::new(Some(pair.master)).unwrap();
         // Only the shell holds the terminal: its end ends the loop.
         while relay.patience().is_some() {

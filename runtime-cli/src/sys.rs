@@ -10,6 +10,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::stat::Mode;
 
 /// C entry point: without the standard library's own start-up code a verb starts about 25 µs sooner.
+// SAFETY: the only definition of `main` in this program, with the C ABI the start code expects.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc::c_int {

@@ -2,7 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::seccomp::Reporter;
 use crate::spec::Spec;
 
 /// Where the config comes from.
@@ -35,7 +37,8 @@ pub enum Console<'a> {
     None,
     /// Sent to this AF_UNIX stream socket (runc's `--console-socket`).
     Socket(&'a Path),
-    /// Kept for the caller: [`Container::take_console`](crate::Container::take_console).
+    /// Kept for the caller: [`Container::take_console`](crate::Container::take_console). It does not turn line feeds
+    /// into CR LF, as in runc: the caller's own terminal does.
     Keep,
 }
 
@@ -66,4 +69,10 @@ pub struct Create<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Report what the seccomp profile denies.
+    pub seccomp_report: Option<ReportTo>,
 }
+
+/// Gets the [`Reporter`] while the container is being made. It must have it serve on another thread, and return at
+/// once: until somebody serves, every call that is denied waits.
+pub type ReportTo = Arc<dyn Fn(Reporter) + Send + Sync>;

@@ -16,10 +16,11 @@ pub mod seccomp;
 pub mod spec;
 pub mod state;
 mod sys;
+pub mod systemd;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};
-pub use create::{Config, Console, Create, Stdio};
+pub use create::{Config, Console, Create, ReportTo, Stdio};
 pub use error::{Error, ErrorKind, Result, describe};
 pub use exec::{Exec, ExecProcess};
 pub use runtime::{Entry, Level, Log, Options, Runtime};

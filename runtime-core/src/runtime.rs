@@ -39,6 +39,8 @@ pub struct Options {
     pub root: PathBuf,
     /// Use systemd to make cgroups.
     pub systemd_cgroup: bool,
+    /// Make no cgroups: containers stay in the caller's, and limits are an error (crun's `--cgroup-manager=disabled`).
+    pub no_cgroups: bool,
     /// Ignore lacking rights on cgroups; `None`: decide by the caller's ids (runc's `--rootless auto`).
     pub rootless: Option<bool>,
     /// Way into the stage.
@@ -50,7 +52,14 @@ pub struct Options {
 impl Options {
     /// Defaults, with `root` as the state directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), systemd_cgroup: false, rootless: None, entry: Entry::default(), log: None }
+        Self {
+            root: root.into(),
+            systemd_cgroup: false,
+            no_cgroups: false,
+            rootless: None,
+            entry: Entry::default(),
+            log: None,
+        }
     }
 }
 
@@ -97,6 +106,21 @@ impl Runtime {
     /// Creates and starts a container in one go.
     pub fn run(&self, request: &crate::Create<'_>) -> Result<Container> {
         crate::verb::create::run(self, request)
+    }
+
+    /// What `create` would do, step by step; nothing is done.
+    pub fn plan(&self, request: &crate::Create<'_>) -> Result<crate::plan::Plan> {
+        crate::verb::create::plan_only(self, request).map(|(plan, _)| plan)
+    }
+
+    /// What is wrong with a bundle, all at once, as far as it can be known without running it: the config, and what it
+    /// names on this host. Nothing wrong: an empty list. An error: there is no config to be read.
+    pub fn check(&self, request: &crate::Create<'_>) -> Result<Vec<crate::spec::Problem>> {
+        match crate::verb::create::plan_only(self, request) {
+            Ok((_, missing)) => Ok(missing),
+            Err(error) if !error.all_problems().is_empty() => Ok(error.all_problems().to_vec()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The container called `id`. Error [`NotFound`](crate::ErrorKind::NotFound) if there is none.

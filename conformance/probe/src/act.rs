@@ -35,27 +35,26 @@ fn status(result: std::io::Result<()>) -> i32 {
     }
 }
 
-/// Tries for a while to open every process's program for writing, directly and through a descriptor kept from reading.
-/// Writes how often it tried, and what it could open.
+/// Tries for a while to write to every other process's program, directly and through a descriptor kept from reading.
+/// Writes how often it tried, and what it saw and could write to.
 fn write_exes(seconds: u64, path: &str) -> i32 {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     let (mut tried, mut found) = (0_u64, std::collections::BTreeSet::new());
     let mut kept: Vec<std::fs::File> = Vec::new();
     let own = std::process::id().to_string();
+    let name = |path: &str| std::fs::read_link(path).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
     while std::time::Instant::now() < end {
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name == own || !name.bytes().all(|b| b.is_ascii_digit()) {
-                continue;
-            }
-            let exe = format!("/proc/{name}/exe");
-            let target = std::fs::read_link(&exe).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
-            if target == "/probe" {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            let exe = format!("/proc/{pid}/exe");
+            let target = name(&exe);
+            if pid == own || !pid.bytes().all(|b| b.is_ascii_digit()) || target == "/probe" {
                 continue;
             }
             tried += 1;
-            if std::fs::OpenOptions::new().write(true).open(&exe).is_ok() {
-                found.insert(format!("opened {target}"));
+            found.insert(format!("saw {target}"));
+            if overwrite(&exe) {
+                found.insert(format!("wrote {target}"));
             }
             if kept.len() < 100 {
                 kept.extend(std::fs::File::open(&exe));
@@ -63,14 +62,19 @@ fn write_exes(seconds: u64, path: &str) -> i32 {
         }
         for file in &kept {
             let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
-            let target = std::fs::read_link(&again).map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
-            if !target.ends_with("/probe") && std::fs::OpenOptions::new().write(true).open(&again).is_ok() {
-                found.insert(format!("opened later {target}"));
+            let target = name(&again);
+            if target != "/probe" && overwrite(&again) {
+                found.insert(format!("wrote {target} later"));
             }
         }
     }
     let lines: Vec<String> = found.into_iter().collect();
     status(std::fs::write(path, format!("tried {tried}\n{}", lines.join("\n"))))
+}
+
+/// Writes the byte that is there already: the first of every ELF file.
+fn overwrite(path: &str) -> bool {
+    std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(b"\x7f")).is_ok()
 }
 
 /// Standard input to standard output, and how much it was to standard error.

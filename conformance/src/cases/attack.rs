@@ -23,7 +23,7 @@ cases!["attack":
     mounts_inside_proc, dev_is_a_link, dev_is_a_link_with_devices, dev_is_a_link_with_a_terminal,
     dev_is_a_link_with_cgroups, console_in_the_image_is_a_link, null_in_the_image_is_a_link, ptmx_in_the_image_is_a_link,
     mask_source_is_a_link, mask_source_is_odd, cwd_is_a_leaked_descriptor, cwd_through_a_link_to_a_descriptor,
-    program_through_a_descriptor, cwd_is_made_inside, runtime_binary_is_the_program, runtime_binary_cannot_be_written,
+    program_through_a_descriptor, cwd_is_made_inside, runtime_binary_is_the_program, runtime_binary_cannot_be_written, runtime_binary_is_not_there,
     terminal_input_cannot_be_faked, cgroups_in_a_user_namespace, root_is_swapped_in_a_link, passwd_is_a_link_out,
     nothing_is_left_in_the_image,
 ];
@@ -542,8 +542,17 @@ fn fingerprint(t: &Test) -> Outcome<(Vec<u8>, String)> {
     Ok((fs::read(&t.runtime.path)?, line))
 }
 
+/// The same test with a copy of the runtime's binary that could be written to: the host's own is on a read-only mount.
+fn with_a_copy(t: &Test) -> Outcome<Test> {
+    let path = t.folder.join(t.runtime.path.file_name().unwrap_or_default());
+    fs::copy(&t.runtime.path, &path)?;
+    let runtime = crate::runtime::Runtime { path, ..t.runtime.clone() };
+    Ok(Test::new(&runtime, t.id.clone(), t.folder.clone(), t.all)?)
+}
+
 /// C1, CVE-2019-5736: the entry point is the runtime itself.
 fn runtime_binary_is_the_program(t: &Test) -> Outcome {
+    let t = &with_a_copy(t)?;
     let before = fingerprint(t)?;
     for way in ["/proc/self/exe", "/link", "/script"] {
         let bundle = t.bundle()?.with("/process/args", json!([way, "--version"]));
@@ -557,12 +566,16 @@ fn runtime_binary_is_the_program(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// A sibling in the same pid namespace tries to write what /proc/PID/exe of a process in the making leads to.
-fn runtime_binary_cannot_be_written(t: &Test) -> Outcome {
+/// A sibling in the same pid namespace, as in a pod, tries to write what /proc/PID/exe of a process in the making
+/// leads to: at once, and later through a descriptor, when no runtime runs any more that would keep it busy.
+fn binary_under_attack(t: &Test, caps: &Value) -> Outcome<String> {
     let before = fingerprint(t)?;
-    let first = t.bundle()?.with("/root/readonly", json!(false)).probe(&["write-exes", "3", "/opened"]);
+    let first = t
+        .bundle()?
+        .with("/root/readonly", json!(false))
+        .with("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }))
+        .probe(&["write-exes", "3", "/opened"]);
     t.create_ok(&first)?;
-    t.ok(&["start", &t.id])?;
     let pid = t.state()?["pid"].as_i64().unwrap_or(0);
     let second = format!("{}second", t.id);
     let mut bundle = t.bundle_named("second")?.probe(&["exit", "0"]);
@@ -572,16 +585,35 @@ fn runtime_binary_cannot_be_written(t: &Test) -> Outcome {
     }
     bundle.save()?;
     let path = bundle.path.to_string_lossy().into_owned();
-    let mut made = 0;
-    while t.state()?["status"] == "running" {
-        made += usize::from(t.rt(&["run", "--bundle", &path, &second])?.code == 0);
-    }
-    t.delete()?;
+    t.ok(&["start", &t.id])?;
+    // Waiting for its start it has its last capabilities, and is not yet the container's program.
+    let made = t.rt(&["create", "--bundle", &path, &second])?;
+    std::thread::sleep(Duration::from_millis(300));
+    let deleted = t.command(&[], &["delete", "--force", &second]).status();
+    t.wait_for("the attacker's report", || first.rootfs().join("opened").exists())?;
+    // A program that is open for writing cannot be started.
+    t.wait_for("the attacker's end", || t.rt(&["delete", "--force", &t.id]).is_ok())?;
+    t.ok(&["delete", "--force", &second])?;
+    check!(made.code == 0 && deleted.is_ok_and(|status| status.success()), "create and delete: {}", made.stderr);
     let text = fs::read_to_string(first.rootfs().join("opened"))?;
-    check!(made > 2, "only {made} containers were made: nothing was tried");
-    check!(text.starts_with("tried "), "the attacker did not report: {text:?}");
-    check!(!text.contains("opened"), "opened for writing: {text}");
-    check!(fingerprint(t)? == before, "the runtime's binary changed");
+    check!(text.starts_with("tried ") && !text.starts_with("tried 0"), "nothing was tried: {text:?}");
+    let same = fingerprint(t)? == before;
+    check!(same, "the runtime's binary was written to: {text}");
+    Ok(text)
+}
+
+fn runtime_binary_cannot_be_written(t: &Test) -> Outcome {
+    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    binary_under_attack(&with_a_copy(t)?, &caps).map(drop)
+}
+
+/// With this capability no process of the namespace is closed to it: what it sees must not be the runtime.
+fn runtime_binary_is_not_there(t: &Test) -> Outcome {
+    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_PTRACE"]);
+    let t = &with_a_copy(t)?;
+    let text = binary_under_attack(t, &caps)?;
+    check!(text.contains("saw /memfd"), "it did not see the waiting process: {text}");
+    check!(!text.contains(&*t.runtime.path.to_string_lossy()), "it saw the runtime's binary: {text}");
     Ok(())
 }
 
@@ -638,8 +670,7 @@ fn nothing_is_left_in_the_image(t: &Test) -> Outcome {
     t.sleeper(Bundle { path: bundle.path.clone(), config: bundle.config.clone() })?;
     let during = crate::canary::snapshot(&bundle.rootfs())?;
     t.delete()?;
-    for path in during.keys().filter(|path| !before.contains_key(*path)) {
-        return Err(format!("made in the image: {}", path.display()).into());
-    }
+    let made: Vec<_> = during.keys().filter(|path| !before.contains_key(*path)).collect();
+    check!(made.is_empty(), "made in the image: {made:?}");
     Ok(())
 }

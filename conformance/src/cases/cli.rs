@@ -11,7 +11,7 @@ cases!["cli":
     log_json_one_object_per_line, log_text_to_stderr, bad_log_format, unknown_option, wrong_argument_count, list_table,
     list_json_and_quiet, ps_json, options_with_equals_sign, root_slash_is_refused, exec_exit_code, exec_error_is_255,
     exec_environment_and_user, exec_in_stopped, exec_detached_pid_file, exec_cap_is_not_inheritable, spec_writes_a_config,
-    spec_does_not_overwrite, features_is_json, stdout_full, log_in_a_missing_folder, preserve_fds,
+    spec_is_runcs, spec_does_not_overwrite, features_is_json, stdout_full, log_in_a_missing_folder, preserve_fds,
 ];
 
 fn version_line_names_the_runtime(t: &Test) -> Outcome {
@@ -246,6 +246,61 @@ fn spec_writes_a_config(t: &Test) -> Outcome {
     check_eq!(config["process"]["cwd"], "/", "cwd");
     check_eq!(config["root"], json!({ "path": "rootfs", "readonly": true }), "root");
     check!(config["linux"]["namespaces"].as_array().is_some_and(|n| n.len() >= 5), "namespaces");
+    Ok(())
+}
+
+/// The config of `spec`, also with `--rootless`.
+fn written(t: &Test, runtime: &crate::runtime::Runtime, rootless: bool) -> Outcome<Value> {
+    let folder = t.folder.join(format!("spec-{}-{rootless}", runtime.name));
+    fs::create_dir(&folder)?;
+    let mut command = runtime.command(&[]);
+    command.args(["spec", "--bundle"]).arg(&folder).args(rootless.then_some("--rootless"));
+    let output = t.finish(command)?;
+    check_eq!(output.code, 0, "spec: {}", output.stderr);
+    Ok(serde_json::from_slice(&fs::read(folder.join("config.json"))?)?)
+}
+
+/// What runc 1.5 writes, value by value (contract 2.6).
+fn wanted_spec(rootless: bool) -> Value {
+    let mut config = crate::bundle::default_config("x");
+    config["ociVersion"] = json!("1.3.0");
+    config["process"]["terminal"] = json!(true);
+    config["process"]["args"] = json!(["sh"]);
+    config["process"]["env"] =
+        json!(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"]);
+    let linux = config["linux"].as_object_mut();
+    let Some(linux) = linux else { return config };
+    linux.remove("cgroupsPath");
+    if rootless {
+        linux.remove("resources");
+        let kinds = ["pid", "ipc", "uts", "mount", "user"].map(|kind| json!({ "type": kind }));
+        linux.insert("namespaces".into(), json!(kinds));
+        for map in ["uidMappings", "gidMappings"] {
+            linux.insert(map.into(), json!([{ "containerID": 0, "hostID": 0, "size": 1 }]));
+        }
+        config["mounts"][2]["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+        config["mounts"][5] = json!({ "destination": "/sys", "type": "none", "source": "/sys",
+            "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+    }
+    config
+}
+
+fn spec_is_runcs(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return crate::test::skip("this is about ours");
+    }
+    for rootless in [false, true] {
+        let ours = written(t, &t.runtime, rootless)?;
+        check_eq!(ours, wanted_spec(rootless), "spec, rootless {rootless}");
+        // The host's runc is older: its version, and the ambient capabilities that later ones left out.
+        let Some(path) = crate::runtime::in_path("runc") else { continue };
+        let mut theirs = written(t, &crate::runtime::Runtime::new(&path), rootless)?;
+        theirs["ociVersion"] = json!("1.3.0");
+        if let Some(sets) = theirs["process"]["capabilities"].as_object_mut() {
+            sets.remove("ambient");
+        }
+        check_eq!(ours, theirs, "spec against the host's runc, rootless {rootless}");
+    }
     Ok(())
 }
 

@@ -6,27 +6,33 @@ mod cgroup;
 mod cli;
 mod clock;
 mod device;
-mod filesystem;
+mod exec;
+mod features;
 mod hook;
 mod ids;
 mod isolation;
 mod label;
 mod lifecycle;
 mod limits;
+mod live;
 mod mount;
+mod mounting;
 mod namespace;
 mod net_device;
 mod paths;
 mod privilege;
 mod process;
 mod rdt;
+mod resource;
 mod root;
 mod rootless;
 mod scheduling;
 mod sharing;
+mod shell;
 mod stdio;
 mod sysctl;
 mod terminal;
+mod trace;
 
 use crate::harness::Case;
 
@@ -42,24 +48,30 @@ pub fn all() -> Vec<Case> {
         cgroup::CASES,
         clock::CASES,
         device::CASES,
-        filesystem::CASES,
+        exec::CASES,
+        features::CASES,
         hook::CASES,
         ids::CASES,
         label::CASES,
         limits::CASES,
+        live::CASES,
         mount::CASES,
+        mounting::CASES,
         namespace::CASES,
         net_device::CASES,
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
+        resource::CASES,
         root::CASES,
         rootless::CASES,
         scheduling::CASES,
         sharing::CASES,
+        shell::CASES,
         stdio::CASES,
         sysctl::CASES,
         terminal::CASES,
+        trace::CASES,
     ];
     nouns.concat()
 }

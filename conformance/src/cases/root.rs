@@ -1,6 +1,6 @@
 //! `root` and `linux.rootfsPropagation`: where "/" comes from, and what of it the host sees.
 
-use super::mount::{folder, report_within, within};
+use super::mounting::{folder, report_within, within};
 use crate::bundle::Bundle;
 use crate::cases;
 use crate::report::Report;

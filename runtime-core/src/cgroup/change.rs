@@ -21,8 +21,11 @@ impl Cgroup {
         let before = self.snapshot(writes);
         let throttles = self.shrink(writes)?;
         let result = apply::apply(&self.dirs, writes);
-        let released =
-            throttles.into_iter().fold(Ok(()), |result: Result<()>, throttle| result.and(throttle.release()));
+        let mut released = Ok(());
+        for throttle in throttles {
+            // Each of them, also after one that could not be.
+            released = throttle.release().and(released);
+        }
         let Err(error) = result.and(released) else { return Ok(before) };
         match apply::apply(&self.dirs, &before) {
             Ok(()) => Err(error),

@@ -21,7 +21,6 @@ pub fn merge(old: &Resources, request: &Resources) -> Resources {
         network: request.network.clone().or_else(|| old.network.clone()),
         rdma: request.rdma.clone().or_else(|| old.rdma.clone()),
         unified: request.unified.clone(),
-        ..Resources::default()
     }
 }
 
@@ -73,7 +72,6 @@ fn block_io(old: Option<&BlockIo>, request: Option<&BlockIo>) -> Option<BlockIo>
         throttle_write_bps_device: throttles(&old.throttle_write_bps_device, &request.throttle_write_bps_device),
         throttle_read_iops_device: throttles(&old.throttle_read_iops_device, &request.throttle_read_iops_device),
         throttle_write_iops_device: throttles(&old.throttle_write_iops_device, &request.throttle_write_iops_device),
-        ..BlockIo::default()
     })
 }
 

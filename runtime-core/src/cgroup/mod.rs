@@ -61,19 +61,40 @@ impl Cgroup {
     /// Makes the directories, writes the limits and puts the device rules in force. What was there must be empty
     /// and not frozen. On failure everything that was made is removed again.
     pub fn create(placement: &Placement, writes: &[Write], devices: &Devices) -> Result<Cgroup> {
-        Self::make(placement, writes, devices, false)
+        Self::make(placement, writes, devices, false, None)
     }
 
     /// As [`Cgroup::create`], but leaves out the directories the caller has no right to make or to enter, unless a
     /// limit needs one: what an unprivileged caller can do.
     pub fn create_forgiving(placement: &Placement, writes: &[Write], devices: &Devices) -> Result<Cgroup> {
-        Self::make(placement, writes, devices, true)
+        Self::make(placement, writes, devices, true, None)
     }
 
-    fn make(placement: &Placement, writes: &[Write], devices: &Devices, forgiving: bool) -> Result<Cgroup> {
+    /// As [`Cgroup::create`], in directories that systemd has made around the process `resident`.
+    pub fn create_around(
+        placement: &Placement,
+        writes: &[Write],
+        devices: &Devices,
+        resident: Option<i32>,
+    ) -> Result<Cgroup> {
+        Self::make(placement, writes, devices, false, resident)
+    }
+
+    fn make(
+        placement: &Placement,
+        writes: &[Write],
+        devices: &Devices,
+        forgiving: bool,
+        resident: Option<i32>,
+    ) -> Result<Cgroup> {
         check_sound(placement)?;
         let mut cgroup = Cgroup { dirs: Vec::new(), made: vec![Vec::new(); placement.dirs.len()] };
-        match cgroup.set_up(placement, writes, devices, forgiving) {
+        let made = cgroup.set_up(placement, writes, forgiving).and_then(|()| {
+            cgroup.check_fit(resident)?;
+            apply::apply(&cgroup.dirs, writes)?;
+            cgroup.put_devices_in_force(devices)
+        });
+        match made {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.undo(placement);
@@ -82,7 +103,8 @@ impl Cgroup {
         }
     }
 
-    fn set_up(&mut self, placement: &Placement, writes: &[Write], devices: &Devices, forgiving: bool) -> Result<()> {
+    /// The directories, ready to be limited.
+    fn set_up(&mut self, placement: &Placement, writes: &[Write], forgiving: bool) -> Result<()> {
         for (index, place) in placement.dirs.iter().enumerate() {
             let made = self.set_up_one(placement.mode, index, place, writes).and_then(|mut dir| {
                 if forgiving {
@@ -102,9 +124,7 @@ impl Cgroup {
                 Err(error) => return Err(error),
             }
         }
-        self.check_fit()?;
-        apply::apply(&self.dirs, writes)?;
-        self.put_devices_in_force(devices)
+        Ok(())
     }
 
     fn set_up_one(&mut self, mode: Mode, index: usize, place: &Place, writes: &[Write]) -> Result<Dir> {
@@ -123,7 +143,7 @@ impl Cgroup {
     }
 
     /// Nobody inside, not frozen (config-linux.md, "Cgroups Path").
-    fn check_fit(&self) -> Result<()> {
+    fn check_fit(&self, resident: Option<i32>) -> Result<()> {
         let mut pids = BTreeSet::new();
         for dir in self.dirs() {
             let fail = |errno| dir::failed(&dir.place, "inspect", "read", "", errno);
@@ -135,6 +155,9 @@ impl Cgroup {
                 let message = "container's cgroup unexpectedly frozen";
                 return Err(Error::new(ErrorKind::WrongState, message).at("/linux/cgroupsPath"));
             }
+        }
+        if let Some(resident) = resident {
+            pids.remove(&resident);
         }
         if pids.is_empty() {
             return Ok(());

@@ -32,6 +32,9 @@ pub struct HostFacts {
     /// SELinux is on and has a policy. Only known where a config names a label.
     #[serde(default)]
     pub selinux: bool,
+    /// Where the units of the systemd that keeps cgroups lie, beneath the mount points; absent: nobody keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
     /// Where cgroups are.
     pub cgroup: Layout,
     /// [`mounts::whole_kernel_filesystems`]; looked for only where pivot_root is not to be used.
@@ -55,6 +58,7 @@ impl HostFacts {
             kcore: nix::unistd::access("/proc/kcore", nix::unistd::AccessFlags::F_OK).is_ok(),
             apparmor: false,
             selinux: false,
+            manager: None,
             cgroup: cgroup::probe(own_cgroup)?,
             kernel_filesystems: Vec::new(),
         })
@@ -75,6 +79,7 @@ impl HostFacts {
             selinux: false,
             cgroup: Layout::default(),
             kernel_filesystems: Vec::new(),
+            manager: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::idmount::Mappings;
 use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
+use crate::spec::Problem;
 use crate::sys::{fd, mount};
 use crate::{Error, ErrorKind, Result};
 
@@ -136,6 +137,21 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
         SlotSource::Namespace { path, .. } => Error::io("cannot join the namespace", format!("open({path:?})"), error),
     };
     error.at(at)
+}
+
+/// What the plan names on the host and is not there.
+pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
+    let path = |source: &'_ SlotSource| match source {
+        SlotSource::Clone { path, .. } | SlotSource::Namespace { path, .. } => Some(path.clone()),
+        SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
+    };
+    let look = |(index, source): (usize, &SlotSource)| {
+        let path = path(source)?;
+        let error = std::fs::metadata(&path).err()?;
+        let cause = crate::describe(error.raw_os_error().unwrap_or(libc::EIO));
+        Some(Problem::new(pointer(plan, index), format!("{path:?}: {cause}")))
+    };
+    plan.slots.iter().enumerate().filter_map(look).collect()
 }
 
 /// Which property asked for a slot.

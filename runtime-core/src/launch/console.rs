@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::{Error, Result};
 
@@ -16,6 +17,13 @@ pub(crate) enum Master<'a> {
     Socket(UnixStream, &'a Path),
     /// The caller; what he gets.
     Keep(Option<OwnedFd>),
+}
+
+/// Line feeds stay line feeds: the caller's own terminal adds what it needs, and a file or a pipe needs nothing.
+fn plain_line_ends(master: &OwnedFd) -> nix::Result<()> {
+    let mut mode = tcgetattr(master)?;
+    mode.output_flags -= OutputFlags::ONLCR;
+    tcsetattr(master, SetArg::TCSANOW, &mode)
 }
 
 impl<'a> Master<'a> {
@@ -29,7 +37,11 @@ impl<'a> Master<'a> {
     /// Passes the master on: one message with the name of the terminal, and the descriptor.
     pub(super) fn take(&mut self, master: OwnedFd, number: u64) -> Result<()> {
         match self {
-            Self::Keep(kept) => *kept = Some(master),
+            Self::Keep(kept) => {
+                // Before the program begins: a shell keeps the mode it finds.
+                plain_line_ends(&master).map_err(|e| Error::io("cannot set up the terminal", "ioctl(TCSETS)", e))?;
+                *kept = Some(master);
+            }
             Self::Socket(stream, path) => {
                 send(stream, &format!("/dev/pts/{number}"), master.as_fd())
                     .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;

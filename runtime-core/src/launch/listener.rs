@@ -60,7 +60,6 @@ impl<'a> Announced<'a> {
     }
 
     /// For a further process of the running container with first process `init`.
-    #[allow(dead_code, reason = "for exec")]
     pub(crate) fn running(id: &'a str, init: i32, bundle: String, annotations: Map<String>) -> Self {
         Self { oci_version: OCI_VERSION, id, status: "running", pid: Some(init), bundle, annotations }
     }
@@ -68,13 +67,7 @@ impl<'a> Announced<'a> {
     /// Takes descriptor `number` out of the process and sends it to the agent. On an error the process must not
     /// live on: some of its calls would wait for ever.
     pub(super) fn hand_over(&self, to: &Listener, process: &Spawned, number: u64) -> Result<()> {
-        let fd = i32::try_from(number)
-            .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
-            .and_then(|number| pidfd::get_fd(process.pidfd.as_fd(), number))
-            .map_err(|e| {
-                let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", &e);
-                error.with_hint("the runtime must be allowed to trace the container (kernel.yama.ptrace_scope below 3)")
-            })?;
+        let fd = fetch(process, number)?;
         let state = Announced {
             pid: self.pid.or(Some(process.pid)),
             bundle: self.bundle.clone(),
@@ -89,20 +82,29 @@ impl<'a> Announced<'a> {
             state: &state,
         };
         let json = serde_json::to_vec(&message)
-            .map_err(|e| failed("cannot describe the process", "serialize", &io::Error::other(e)))?;
+            .map_err(|e| failed("cannot describe the process", "serialize", io::Error::other(e)))?;
         let deadline = Instant::now() + PATIENCE;
         let agent = reach(&to.path, deadline).map_err(|e| {
-            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), &e);
+            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), e);
             error.with_hint("an agent must listen there before the container is made")
         })?;
-        send(&agent, &json, &fd, deadline).map_err(|e| {
-            failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), &e)
-        })
+        send(&agent, &json, &fd, deadline)
+            .map_err(|e| failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), e))
     }
 }
 
-fn failed(what: &str, call: &str, error: &io::Error) -> Error {
-    let error = io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
+/// The listener, which is descriptor `number` of the process.
+pub(super) fn fetch(process: &Spawned, number: u64) -> Result<OwnedFd> {
+    i32::try_from(number)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EBADF))
+        .and_then(|number| pidfd::get_fd(process.pidfd.as_fd(), number))
+        .map_err(|e| {
+            let error = failed("cannot fetch the listener of the seccomp filter", "pidfd_getfd()", e);
+            error.with_hint("the runtime must be allowed to trace the container (kernel.yama.ptrace_scope below 3)")
+        })
+}
+
+fn failed(what: &str, call: &str, error: io::Error) -> Error {
     Error::io(what, call, error).at("/linux/seccomp/listenerPath")
 }
 

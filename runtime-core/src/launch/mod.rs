@@ -27,11 +27,14 @@ use crate::cgroup::{Cgroup, Entry};
 use crate::plan::wire::{self, Extra};
 use crate::plan::{Kind, Plan};
 use crate::runtime::Launcher;
+use crate::seccomp::Reporter;
 use crate::sys::shared::Shared;
 use crate::sys::{pidfd, proc};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
+pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
 pub(crate) struct Descriptors<'a> {
@@ -55,6 +58,7 @@ pub(crate) struct Launch<'a> {
     net_devices: Option<netdev::Moved>,
     scene: Option<hook::Scene<'a>>,
     announced: Option<Announced<'a>>,
+    reporter: Option<&'a crate::create::ReportTo>,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -121,6 +125,7 @@ impl<'a> Launch<'a> {
             net_devices: None,
             scene: None,
             announced: None,
+            reporter: None,
             released: false,
         };
         launch.identify()?;
@@ -267,7 +272,16 @@ impl<'a> Launch<'a> {
         self.go(None)
     }
 
+    /// Who gets the listener of a filter whose denials are reported.
+    pub(crate) fn report_to(&mut self, reporter: Option<&'a crate::create::ReportTo>) {
+        self.reporter = reporter;
+    }
+
     fn send_listener(&self, number: u64) -> Result<()> {
+        if let (Some(original), Some(reporter)) = (&self.plan.reported, self.reporter) {
+            reporter(Reporter::new(listener::fetch(&self.process, number)?, original));
+            return self.go(None);
+        }
         let (Some(listener), Some(announced)) = (&self.plan.listener, &self.announced) else {
             return Err(Error::new(ErrorKind::Init, "a filter notifies, but nobody knows whom"));
         };

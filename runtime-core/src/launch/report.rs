@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime_stage::fail::{Refusal, Step};
+use runtime_stage::fail::{Refusal, Step, detail};
 use runtime_stage::io::{Block, REPORT};
 use runtime_stage::sys::word;
 
@@ -90,7 +90,12 @@ impl Report {
             .with_errno(errno)
             .in_step("exec");
         match errno {
-            libc::ENOENT => error.with_hint("the file exists, so its interpreter (#! line or ELF loader) does not"),
+            libc::ENOENT => error.with_hint(match self.detail {
+                detail::SCRIPT => "the file exists, but the interpreter its #! line names does not",
+                detail::CARRIAGE_RETURN => "the file's lines end in CR LF, so it asks for an interpreter with a carriage return in its name; convert it (dos2unix)",
+                detail::LOADER => "the file exists, but the loader it was linked for does not: was it built for another C library?",
+                _ => "the file exists, so its interpreter (#! line or ELF loader) does not",
+            }),
             libc::ENOEXEC => error.with_hint("not a program for this machine, and no #! line"),
             _ => error,
         }

@@ -112,6 +112,44 @@ pub(crate) fn in_process(start: &Start<'_>) -> io::Result<Spawned> {
     spawned(result, pidfd)
 }
 
+/// A process that only waits, and dies with this value, or with the thread that made it.
+pub(crate) struct Placeholder(Spawned);
+
+impl Placeholder {
+    /// Makes one.
+    pub(crate) fn new() -> io::Result<Self> {
+        const PR_SET_PDEATHSIG: u32 = 1;
+        const SIGKILL: u64 = 9;
+        let mut pidfd: RawFd = -1;
+        // All signals stay blocked in the child but the one that ends it.
+        let result = with_signals_blocked(|| match raw::plain_fork(&mut pidfd) {
+            Ok(0) => {
+                let _ = raw::close_range(0, u32::MAX);
+                if raw::prctl(PR_SET_PDEATHSIG, SIGKILL, 0).is_ok() {
+                    while raw::poll([-1, -1], None).is_ok() {}
+                }
+                raw::exit(1)
+            }
+            Ok(pid) => pid as isize,
+            Err(fail) => -(fail.errno as isize),
+        })?;
+        spawned(result, pidfd).map(Self)
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.pid
+    }
+}
+
+impl Drop for Placeholder {
+    fn drop(&mut self) {
+        let pidfd = std::os::fd::AsFd::as_fd(&self.0.pidfd);
+        let _ = crate::sys::pidfd::send_signal(pidfd, libc::SIGKILL);
+        let _ = crate::sys::pidfd::reap(pidfd);
+    }
+}
+
 fn arguments(start: &Start<'_>, pidfd: &mut RawFd) -> CloneArgs {
     let mut args = CloneArgs {
         flags: start.namespaces | clone::PIDFD | clone::CLEAR_SIGHAND,

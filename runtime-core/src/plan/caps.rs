@@ -85,6 +85,13 @@ pub(super) fn plan<'a>(cx: &mut Context<'a>, namespaces: &Namespaces) -> Option<
     Some(sets)
 }
 
+/// The name of every capability there is, by number.
+pub(crate) fn known() -> Vec<String> {
+    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
+    all.sort_by_key(caps::Capability::index);
+    all.iter().map(ToString::to_string).collect()
+}
+
 fn bit(name: &str) -> Option<u64> {
     caps::Capability::from_str(name).ok().map(|capability| capability.bitmask())
 }

@@ -119,6 +119,14 @@ pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
         .any(|line| id >= line.container_id && u64::from(id) < u64::from(line.container_id) + u64::from(line.size))
 }
 
+/// crun's annotation for `podman --group-add keep-groups`: the caller's groups stay.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+fn keep_original_groups(cx: &Context<'_>) -> bool {
+    let value = cx.spec.annotations.as_ref().and_then(|annotations| annotations.get(KEEP_GROUPS));
+    value.is_some_and(|value| value != "0")
+}
+
 pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
     let user = cx.spec.process.as_ref().and_then(|process| process.user.clone()).unwrap_or_default();
     let plan = UserIds {
@@ -127,7 +135,8 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
         groups: user.additional_gids.unwrap_or_default(),
         keep_groups: cx.facts.groups_are_fixed
             || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups)
-            || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups),
+            || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups)
+            || keep_original_groups(cx),
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");

@@ -35,6 +35,11 @@ const MODES: [(&str, u32, Nodes); 7] = [
 const FLAGS: [(&str, u32); 3] =
     [("MPOL_F_NUMA_BALANCING", 1 << 13), ("MPOL_F_RELATIVE_NODES", 1 << 14), ("MPOL_F_STATIC_NODES", 1 << 15)];
 
+/// Names of modes and flags.
+pub(crate) fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    (MODES.iter().map(|mode| mode.0).collect(), FLAGS.iter().map(|flag| flag.0).collect())
+}
+
 pub(super) fn plan(cx: &mut Context<'_>) -> Option<MemoryPolicy> {
     let wanted = cx.spec.linux.as_ref()?.memory_policy.as_ref()?;
     let mut bits = 0;

@@ -42,7 +42,8 @@ pub(crate) mod wire;
 pub use wire::check;
 
 pub use caps::CapabilitySets;
-pub use cgroup::CgroupPlan;
+pub(crate) use caps::known as capabilities;
+pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
@@ -50,10 +51,12 @@ pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
 pub use memory::MemoryPolicy;
+pub(crate) use memory::known_names as memory_policies;
 pub use mount::{MountKind, MountStep};
 pub use namespace::{Join, Kind, Namespaces};
 pub use netdev::NetDevice;
 pub use option::Propagation;
+pub(crate) use option::known as mount_options;
 pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
@@ -64,6 +67,9 @@ pub use seccomp::Listener;
 pub use session::Keyring;
 pub use sysctl::Sysctl;
 pub use tty::Terminal;
+pub(crate) use unsupported::NOT_SUPPORTED;
+#[cfg(test)]
+pub(crate) use unsupported::refused_pointers;
 
 use serde::Serialize;
 
@@ -191,8 +197,12 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How many of them are for sd_listen_fds(3).
     pub listen_fds: u32,
+    /// The container gets no cgroup of its own: it stays in the caller's.
+    pub no_cgroup: bool,
     /// Lacking rights on cgroups are forgiven; absent: to those who are not root.
     pub rootless: Option<bool>,
+    /// Report what the seccomp profile denies.
+    pub seccomp_report: bool,
     /// The container an exec goes into; `None`: one is made.
     pub exec: Option<Target>,
 }
@@ -273,6 +283,9 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// System call filter.
     pub seccomp: Option<crate::seccomp::Filter>,
+    /// The filter as the profile says, where it is loaded with its denials notified to the caller.
+    #[serde(skip)]
+    pub reported: Option<crate::seccomp::Filter>,
     /// Who gets its listener, if it notifies.
     pub listener: Option<Listener>,
     /// What the config asks for that is not done, as the spec allows.
@@ -291,6 +304,7 @@ pub(crate) struct Context<'a> {
     pub warnings: Vec<String>,
     pub slots: Vec<SlotSource>,
     pub origins: Origins,
+    pub reported: Option<crate::seccomp::Filter>,
 }
 
 impl Context<'_> {
@@ -336,6 +350,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         warnings: Vec::new(),
         slots: Vec::new(),
         origins: Origins::default(),
+        reported: None,
     };
     let cx = &mut context;
     unsupported::check(cx);
@@ -381,6 +396,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         sysctls,
         labels,
         listener: seccomp::listener(cx, seccomp.as_ref()),
+        reported: cx.reported.take(),
         seccomp,
         namespaces,
         root,

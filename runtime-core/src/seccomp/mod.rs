@@ -17,6 +17,7 @@ mod bpf;
 mod enosys;
 mod explain;
 mod profile;
+mod report;
 mod table;
 mod tree;
 
@@ -27,6 +28,7 @@ pub use arch::{ARCHITECTURES, Arch, X32_BIT};
 pub use bpf::Instruction;
 pub use explain::{Explanation, Outcome, explain};
 pub use profile::{ACTIONS, FLAGS, NEVER_NOTIFIED, OPERATORS};
+pub use report::{Denied, Reporter};
 
 use args::{Alternative, Graph, Id, Node};
 use profile::{Condition, Op, Profile, ret};

@@ -45,7 +45,8 @@ pub const FLAGS: &[&str] = &[
 
 const FLAG_LOG: u32 = 1 << 1;
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
-const FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// Makes seccomp(2) return a listener.
+pub const FLAG_NEW_LISTENER: u32 = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// Calls that may not be notified: between the load of the filter and the moment the listener is with

@@ -62,6 +62,9 @@ pub struct Record {
     pub inline_gate: bool,
     /// Whether the caller's session keyring was kept.
     pub no_new_keyring: bool,
+    /// The unit of systemd that holds its cgroup; `None`: systemd does not know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<crate::systemd::Unit>,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,

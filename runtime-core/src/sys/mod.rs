@@ -7,6 +7,7 @@ pub(crate) mod fd;
 pub(crate) mod flock;
 pub(crate) mod mount;
 pub(crate) mod netlink;
+pub(crate) mod notify;
 pub(crate) mod pidfd;
 pub mod proc;
 pub(crate) mod shared;

@@ -16,11 +16,12 @@ use super::hook;
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
-use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, plan};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder};
+use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, UnitPlan, plan};
 use crate::rdt::Groups;
 use crate::spec::{self, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
+use crate::systemd::Manager;
 use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
 
 /// A larger config is refused unread.
@@ -40,13 +41,9 @@ pub(crate) fn run(runtime: &Runtime, request: &Create<'_>) -> Result<Container> 
 
 fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Container> {
     crate::id::check(request.id)?;
-    if runtime.options.systemd_cgroup {
-        let message = "the systemd cgroup driver is not supported by this version of runtime";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let bundle = absolute(request.bundle)?;
     let (spec, text) = config(&bundle, request.config)?;
-    let plan = planned(runtime, &spec, request, &bundle)?;
+    let (plan, mut manager) = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -60,14 +57,14 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         let _ = dir.remove();
     })?;
     let mut cgroup = None;
-    let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, console);
+    let made = make(runtime, request, &plan, &dir, &mut record, &mut cgroup, manager.as_mut(), console);
     match made {
         Ok((pidfd, master)) => {
             let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
             if inline { started(&mut dir, container) } else { Ok(container) }
         }
         Err(error) => {
-            if let Err(left) = undo(&dir, &record, cgroup) {
+            if let Err(left) = undo(&dir, &record, cgroup, manager) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
             dir.unlock();
@@ -77,8 +74,18 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
 }
 
+/// The plan alone, and what it names that is not there.
+pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan, Vec<spec::Problem>)> {
+    crate::id::check(request.id)?;
+    let bundle = absolute(request.bundle)?;
+    let (spec, _) = config(&bundle, request.config)?;
+    let (plan, _) = planned(runtime, &spec, request, &bundle)?;
+    let missing = crate::launch::missing(&plan);
+    Ok((plan, missing))
+}
+
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
-fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
+fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>, manager: Option<Manager>) -> Result<()> {
     // Only one that was made is ours, see [`Record::own_cgroup`].
     if cgroup.is_some()
         && let Some(placement) = &record.cgroup
@@ -88,6 +95,12 @@ fn undo(dir: &Dir, record: &Record, cgroup: Option<Cgroup>) -> Result<()> {
         cgroup.remove(PATIENCE)?;
     }
     crate::rdt::remove(&record.rdt)?;
+    // One that was there before, and in our way, is somebody else's.
+    if let (Some(unit), Some(mut manager)) = (&record.unit, manager)
+        && manager.has_made(unit)
+    {
+        manager.stop(unit)?;
+    }
     dir.remove()
 }
 
@@ -110,13 +123,18 @@ fn make(
     dir: &Dir,
     record: &mut Record,
     cgroup: &mut Option<Cgroup>,
+    manager: Option<&mut Manager>,
     console: Option<Master<'_>>,
 ) -> Result<(OwnedFd, Option<OwnedFd>)> {
     // The intent: from here on `delete --force` knows what may exist.
     dir.write(record)?;
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
+    let mut placeholder = None;
     if let Some(planned) = &plan.cgroup {
-        *cgroup = make_cgroup(runtime, plan, planned, record)?;
+        if let (Some(planned), Some(manager)) = (&planned.unit, manager) {
+            placeholder = enter_unit(manager, planned)?;
+        }
+        *cgroup = make_cgroup(runtime, plan, planned, record, placeholder.as_ref().map(Placeholder::pid))?;
     }
     let groups = match &plan.rdt {
         Some(planned) => {
@@ -133,8 +151,11 @@ fn make(
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, gate };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, cgroup.as_mut(), descriptors, console)?;
+    // The unit has a process of its own now.
+    drop(placeholder);
     let bundle = &plan.hooks.bundle;
     launch.with_hooks_in(Scene { bundle, dir: Some(dir), log: runtime.options.log.as_ref(), limit: None });
+    launch.report_to(request.seccomp_report.as_ref());
     if plan.listener.is_some() {
         let annotations = record.annotations.clone();
         launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
@@ -170,10 +191,26 @@ fn make(
     launch.commit()
 }
 
+/// Has systemd make the unit, around a process that holds the place.
+fn enter_unit(manager: &mut Manager, planned: &UnitPlan) -> Result<Option<Placeholder>> {
+    let placeholder = match planned.unit.is_slice() {
+        true => None,
+        false => Some(Placeholder::new().map_err(|e| Error::io("cannot hold a place in the unit", "clone()", e))?),
+    };
+    manager.start(&planned.unit, &planned.properties, placeholder.as_ref().map_or(0, Placeholder::pid))?;
+    Ok(placeholder)
+}
+
 /// The cgroup, as far as the caller has the right to one. The record then tells what there is.
-fn make_cgroup(runtime: &Runtime, plan: &Plan, planned: &CgroupPlan, record: &mut Record) -> Result<Option<Cgroup>> {
+fn make_cgroup(
+    runtime: &Runtime,
+    plan: &Plan,
+    planned: &CgroupPlan,
+    record: &mut Record,
+    resident: Option<i32>,
+) -> Result<Option<Cgroup>> {
     if !planned.forgiving {
-        let cgroup = Cgroup::create(&planned.placement, &planned.writes, &planned.devices)?;
+        let cgroup = Cgroup::create_around(&planned.placement, &planned.writes, &planned.devices, resident)?;
         return match planned.owner.map(|owner| cgroup.delegate(owner)) {
             Some(Err(error)) => {
                 cgroup.undo(&planned.placement);
@@ -259,13 +296,18 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 }
 
 /// Facts and plan; every problem of the config at once.
-fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Plan> {
+fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<(Plan, Option<Manager>)> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
     if request.no_pivot {
         facts.kernel_filesystems = crate::host::mounts::whole_kernel_filesystems()?;
     }
     facts.probe_labels(spec);
+    let mut manager = None;
+    if runtime.options.systemd_cgroup {
+        let manager = manager.insert(Manager::connect(facts.rootless())?);
+        facts.manager = Some(manager.cgroup()?);
+    }
     let request = Request {
         id: request.id.to_owned(),
         bundle: bundle.to_string_lossy().into_owned(),
@@ -280,9 +322,12 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
         exec: None,
+        seccomp_report: request.seccomp_report.is_some(),
+        no_cgroup: runtime.options.no_cgroups,
         rootless: runtime.options.rootless,
     };
-    plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))
+    let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;
+    Ok((plan, manager))
 }
 
 fn record(
@@ -314,6 +359,7 @@ fn record(
         no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
+        unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
         resources: None,
         config,
     })

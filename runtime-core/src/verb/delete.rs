@@ -13,6 +13,7 @@ use crate::cgroup::Cgroup;
 use crate::launch::hook::kill_tree;
 use crate::state::{Dir, Init, Record, Root, Status, not_found};
 use crate::sys::pidfd;
+use crate::systemd::Manager;
 use crate::{Container, Error, ErrorKind, Log, Result, Runtime, id};
 
 /// How long processes have to die and their cgroup to vanish, together.
@@ -69,6 +70,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     kill_init(&dir, &record, deadline)?;
     remove_cgroup(&record, dir.root().boot_id()?, deadline)?;
     remove_rdt(&record, dir.root().boot_id()?)?;
+    stop_unit(&record, dir.root().boot_id()?)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
@@ -138,6 +140,16 @@ fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
     }
     let hint = format!("process {} does not die of SIGKILL; delete again later", record.init_process_pid);
     Err(Error::new(ErrorKind::Busy, "container init still running").with_hint(hint))
+}
+
+/// The unit that systemd has made for it. It is empty by now, and systemd forgets an empty one by itself unless it
+/// failed; so a systemd that cannot be reached is no reason to keep the container.
+fn stop_unit(record: &Record, boot_id: &str) -> Result<()> {
+    let Some(unit) = record.unit.as_ref().filter(|_| record.own_cgroup(boot_id).is_some()) else { return Ok(()) };
+    match Manager::connect(unit.user) {
+        Ok(mut manager) => manager.stop(unit),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Kills who is left, in a pid namespace that is shared, and removes the cgroup. Of one that was only planned, what

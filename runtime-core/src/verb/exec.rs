@@ -9,7 +9,7 @@ use super::create::{bundle_process as read_process, write_pid};
 use super::kill::send;
 use crate::cgroup::{Below, Cgroup, Entry};
 use crate::host::HostFacts;
-use crate::launch::{Descriptors, Launch, Master, PidReceiver};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
 use crate::plan::{Kind, Plan, Receiver, Request, Target, plan};
 use crate::spec::{self, Linux, Process, Spec, User};
 use crate::state::{GATE, Init, Record, is_held};
@@ -56,6 +56,10 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     let place = Inside { init: init.as_fd(), pid: record.init_process_pid, cgroup };
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
+    if plan.listener.is_some() {
+        let (bundle, annotations) = (record.bundle.clone(), record.annotations.clone());
+        launch.announce(Announced::running(&record.id, record.init_process_pid, bundle, annotations));
+    }
     launch.until_ready()?;
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "setns")?;

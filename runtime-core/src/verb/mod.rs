@@ -3,6 +3,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub mod events;
 pub(crate) mod exec;
+pub mod features;
 mod hook;
 pub(crate) mod kill;
 pub(crate) mod pause;

@@ -3,6 +3,7 @@
 use crate::cgroup::{Cgroup, Write, difference, merge, writes};
 use crate::spec::Resources;
 use crate::state::{Dir, Record, Status};
+use crate::systemd::{self, Manager};
 use crate::{Container, Error, ErrorKind, Result};
 
 /// Puts `request` in force, over what is on record; all of it or nothing.
@@ -25,7 +26,19 @@ pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
     let asked = serde_json::to_value(request).unwrap_or_default();
     let changes = difference(&known, wanted, |write| is_named(&asked, write));
     let cgroup = Cgroup::open(&placement)?;
-    let undo = cgroup.change(&changes)?;
+    // systemd first: what it knows it writes itself, and again at every reload.
+    let mut manager = None;
+    if let Some(unit) = &record.unit {
+        let manager = manager.insert(Manager::connect(unit.user)?);
+        manager.set(unit, &systemd::limits(placement.mode, &new))?;
+    }
+    let undo = cgroup.change(&changes).map_err(|error| match (&record.unit, &mut manager) {
+        (Some(unit), Some(manager)) => match manager.set(unit, &systemd::limits(placement.mode, &old)) {
+            Ok(()) => error,
+            Err(second) => error.with_hint(second.to_string()),
+        },
+        _ => error,
+    })?;
     record.resources = Some(new);
     dir.write(&record).map_err(|error| match cgroup.change(&undo) {
         Ok(_) => error,

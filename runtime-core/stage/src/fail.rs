@@ -153,6 +153,19 @@ pub enum Refusal {
     HookTimeout,
 }
 
+/// [`Fail::detail`] of an execve(2) that did not find the program's interpreter: what names it.
+#[allow(missing_docs)]
+pub mod detail {
+    /// The program could not be read.
+    pub const UNKNOWN: u32 = 0;
+    /// The #! line of a script.
+    pub const SCRIPT: u32 = 1;
+    /// The same, with a carriage return at its end.
+    pub const CARRIAGE_RETURN: u32 = 2;
+    /// An ELF file, which names its loader.
+    pub const LOADER: u32 = 3;
+}
+
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fail {

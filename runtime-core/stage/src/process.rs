@@ -260,8 +260,31 @@ pub fn exec(plan: &Plan<'_>, io: &Io, program: Z<'_>, home: &Home) -> Fail {
     let args = vector(plan, io, plan.header.args, 0, None);
     let env = environment(plan, io, plan.header.args.count as usize + 1, home);
     match (args, env) {
-        (Ok(args), Ok(env)) => sys::execve(program, args, env),
+        (Ok(args), Ok(env)) => {
+            let fail = sys::execve(program, args, env);
+            if fail.is(errno::ENOENT) { fail.detail(interpreter(program)) } else { fail }
+        }
         (Err(fail), _) | (_, Err(fail)) => fail,
+    }
+}
+
+/// What names the interpreter the kernel did not find, see [`detail`](crate::fail::detail).
+fn interpreter(program: Z<'_>) -> u32 {
+    use crate::fail::detail;
+    let mut start = [0; 256];
+    let Ok(fd) = sys::openat(AT_FDCWD, program, O_NONBLOCK | O_NOCTTY, 0) else { return detail::UNKNOWN };
+    let length = sys::read(fd, &mut start).unwrap_or(0);
+    sys::close(fd);
+    let start = start.get(..length).unwrap_or_default();
+    if start.starts_with(b"\x7fELF") {
+        return detail::LOADER;
+    }
+    if !start.starts_with(b"#!") {
+        return detail::UNKNOWN;
+    }
+    match start.split(|byte| *byte == b'\n').next() {
+        Some([.., b'\r']) => detail::CARRIAGE_RETURN,
+        _ => detail::SCRIPT,
     }
 }
 

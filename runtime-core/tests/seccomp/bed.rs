@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use runtime_core::{Container, Create, Entry, ExitStatus, Options, Result, Runtime, Stdio};
+use runtime_core::{Container, Create, Entry, ExitStatus, Options, ReportTo, Result, Runtime, Stdio};
 use serde_json::{Value, json};
 
 /// Says that nothing was tested, on the real standard error; an error where everything is to be tested.
@@ -59,6 +59,7 @@ pub struct Case<'a> {
     pub args: &'a [&'a str],
     pub no_new_privileges: bool,
     pub seccomp: Value,
+    pub report: Option<ReportTo>,
 }
 
 impl Bed {
@@ -118,6 +119,7 @@ impl Bed {
             id: case.id,
             bundle: Some(&bundle),
             stdio: Stdio::Fds([null.as_fd(), output.as_fd(), output.as_fd()]),
+            seccomp_report: case.report.clone(),
             ..Create::default()
         };
         if by_run {

@@ -19,7 +19,7 @@ const KILLED: ExitStatus = ExitStatus::Signal(libc::SIGSYS);
 const FINE: ExitStatus = ExitStatus::Code(0);
 
 fn case<'a>(id: &'a str, program: &'a Path, args: &'a [&'a str], no_new_privileges: bool, seccomp: Value) -> Case<'a> {
-    Case { id, program, args, no_new_privileges, seccomp }
+    Case { id, program, args, no_new_privileges, seccomp, report: None }
 }
 
 /// What the kernel makes of every action on getppid(2), number `nr` of the probe's ABI.
@@ -119,6 +119,38 @@ fn docker_profile() {
             let outcome = bed.run(&case("c", &program, &calls32, no_new_privileges, profile.clone())).unwrap();
             assert_eq!(outcome, expected);
         }
+    }
+}
+
+/// The same run with its denials reported: the program sees what it would have seen.
+#[test]
+fn a_report_of_what_docker_s_profile_denies() {
+    let Some(bed) = Bed::new("report") else { return };
+    let profile: Value = serde_json::from_str(DOCKER).unwrap();
+    // mount three times, clone3, personality(4), of the future; the last two are allowed.
+    let calls = ["call:165", "call:165", "call:165", "call:435", "call:135:4", "call:900", "call:135:0", "call:110"];
+    let program = probe("-m64").unwrap();
+    for no_new_privileges in [false, true] {
+        let (sender, made) = std::sync::mpsc::channel();
+        let report: runtime_core::ReportTo = std::sync::Arc::new(move |reporter| {
+            let sender = sender.clone();
+            std::thread::spawn(move || sender.send(reporter.serve().unwrap()).unwrap());
+        });
+        let plain = case("c", &program, &calls, no_new_privileges, profile.clone());
+        let outcome = bed.run(&Case { report: Some(report), ..plain.clone() }).unwrap();
+        assert_eq!(outcome, bed.run(&plain).unwrap());
+        let denied: Vec<_> =
+            made.recv().unwrap().iter().map(|d| (d.syscall, d.number, d.architecture, d.errno, d.count)).collect();
+        let native = Some("SCMP_ARCH_X86_64");
+        assert_eq!(
+            denied,
+            [
+                (Some("mount"), 165, native, 1, 3),
+                (Some("personality"), 135, native, 1, 1),
+                (Some("clone3"), 435, native, 38, 1),
+                (None, 900, native, 38, 1),
+            ]
+        );
     }
 }
 

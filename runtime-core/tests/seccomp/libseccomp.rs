@@ -169,7 +169,7 @@ fn docker_default_profile() {
             }
         }
     }
-    eprintln!(
+    println!(
         "{compared} decisions on Docker's profile are libseccomp's; {} instructions, libseccomp {}",
         pair.ours.len(),
         pair.theirs.len()
@@ -208,7 +208,7 @@ fn docker_on_every_architecture() {
         let known = scmp::KNOWN_DIFFERENCES.iter().find(|(of, _)| *of == arch).map_or(&[][..], |(_, numbers)| numbers);
         assert_eq!(differing, known, "{arch:?}");
     }
-    eprintln!("instructions: {}", report.join(", "));
+    println!("instructions: {}", report.join(", "));
 }
 
 /// The profiles of Docker, Podman and containerd as their engines resolve them: every number of every

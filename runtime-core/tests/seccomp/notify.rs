@@ -1,6 +1,6 @@
 //! NOTIFY: the listener reaches the agent, and nothing runs unconfined where it does not.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -319,6 +319,57 @@ fn what_would_deadlock_is_refused() {
         let error = bed.run(&case("c", &program, &[], true, profile)).unwrap_err().to_string();
         assert!(error.contains(pointer), "{error}");
     }
+}
+
+/// Every exec loads the filter anew, and the agent gets another listener, of a running container.
+#[test]
+fn exec_is_notified_too() {
+    let Some(bed) = Bed::new("exec") else { return };
+    let program = probe("-m64").unwrap();
+    let path = bed.directory.join("sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let agent = std::thread::spawn(move || {
+        let answering = |(message, fd): (Value, OwnedFd)| {
+            let thread = std::thread::spawn(move || {
+                while let Some((id, nr)) = next(&fd) {
+                    answer(&fd, id, nr);
+                }
+            });
+            (message, thread)
+        };
+        let (first, serving) = answering(receive(&listener.accept().unwrap().0));
+        let (second, serving_exec) = answering(receive(&listener.accept().unwrap().0));
+        serving_exec.join().unwrap();
+        serving.join().unwrap();
+        (first, second)
+    });
+    let container = bed.start(&case("c", &program, &["call:34"], true, notifying(&["getppid"], &path)), false).unwrap();
+    let output = std::fs::File::create(bed.directory.join("exec")).unwrap();
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let process: runtime_core::spec::Process = serde_json::from_value(json!({
+        "args": ["/probe", "call:110", "status"], "cwd": "/", "env": ["PATH=/"], "noNewPrivileges": true,
+        "user": {"uid": 1000, "gid": 1000},
+    }))
+    .unwrap();
+    let request = runtime_core::Exec {
+        process: Some(&process),
+        stdio: runtime_core::Stdio::Fds([null.as_fd(), output.as_fd(), output.as_fd()]),
+        ..Default::default()
+    };
+    let program = container.exec(&request).unwrap();
+    let pid = program.pid();
+    assert_eq!(program.wait().unwrap(), FINE);
+    assert_eq!(std::fs::read_to_string(bed.directory.join("exec")).unwrap(), "call 4242 0\nstatus 2 1\n");
+    let init = container.pid().unwrap();
+    container.kill(libc::SIGKILL).unwrap();
+    container.wait().unwrap();
+    container.delete(true).unwrap();
+    let (first, second) = agent.join().unwrap();
+    assert_eq!((&first["state"]["status"], &first["pid"]), (&json!("creating"), &json!(init)));
+    assert_eq!(second["state"]["status"], "running");
+    assert_eq!((&second["pid"], &second["state"]["pid"]), (&json!(pid), &json!(init)));
+    assert_eq!(second["state"]["id"], "c");
+    assert_eq!(second["metadata"], "some \"metadata\"");
 }
 
 /// The kernel's newest flag, where there is a listener for it to act on.

@@ -231,6 +231,7 @@ impl Random {
             oom_score_adj: None,
             seccomp: self.maybe(Self::filter),
             listener: None,
+            reported: None,
             warnings: Vec::new(),
             origins: Origins::default(),
         }

@@ -6,7 +6,7 @@ mod input;
 pub mod machine;
 mod oracle;
 mod profiles;
-mod random;
+pub(super) mod random;
 
 use super::*;
 use machine::{Call, Machine};

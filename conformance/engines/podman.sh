@@ -1,0 +1,118 @@
+# Podman with conmon: containers in front and behind, exec, logs, stop, limits, networks.
+# shellcheck shell=sh disable=SC2016
+set -u
+. "$(dirname "$0")/lib.sh"
+make_image
+
+cat > "$PLACE/containers.conf" <<EOF
+[containers]
+cgroupns = "private"
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime_supports_json = ["crun", "runc", "runtime"]
+tmp_dir = "$PLACE/libpod"
+volume_path = "$PLACE/volumes"
+[network]
+network_config_dir = "$PLACE/networks"
+EOF
+export CONTAINERS_CONF="$PLACE/containers.conf"
+
+p() {
+    podman --root "$PLACE/storage" --runroot "$PLACE/runroot" --tmpdir "$PLACE/libpod" --storage-driver overlay \
+        --runtime "$RUNTIME" "$@"
+}
+# `podman` as one word for scenario.
+cat > "$PLACE/p" <<EOF
+#!/bin/sh
+exec podman --root $PLACE/storage --runroot $PLACE/runroot --tmpdir $PLACE/libpod --storage-driver overlay --runtime $RUNTIME "\$@"
+EOF
+# The engine's own parent cgroup, so that what is left can be told from others'.
+cat > "$PLACE/run" <<EOF
+#!/bin/sh
+exec $PLACE/p run --cgroup-parent /$PARENT "\$@"
+EOF
+chmod +x "$PLACE/p" "$PLACE/run"
+P=$PLACE/p RUN=$PLACE/run
+
+p import "$PLACE/image.tar" bb > "$PLACE/log" 2>&1 || { cat "$PLACE/log"; exit 1; }
+
+scenario "podman info shows the runtime" 0 "*$RUNTIME*" "$P" info --format '{{.Host.OCIRuntime.Path}}'
+scenario "run" 0 "hello" "$RUN" --rm --net none bb echo hello
+scenario "run: exit status" 43 "" "$RUN" --rm --net none bb sh -c 'exit 43'
+scenario "run: missing program is 127" 127 "*no/such*" "$RUN" --rm --net none bb /no/such
+scenario "run: program that is no program is 126" 126 "*" "$RUN" --rm --net none bb /etc
+scenario "run: stdout and stderr apart" 0 "out" sh -c "$RUN --rm --net none bb sh -c 'echo out; echo err >&2' 2>/dev/null"
+scenario "run -i: stdin" 0 "12" sh -c "echo hello world | $RUN -i --rm --net none bb wc -c"
+scenario "run -t: a terminal" 0 "*/dev/pts/0*" script -qec "$RUN -it --rm --net none bb tty" /dev/null
+scenario "run: user, directory, environment, host name" 0 "1000 1000 /tmp B h" \
+    "$RUN" --rm --net none -u 1000:1000 -w /tmp -e A=B -h h bb sh -c 'echo $(id -u) $(id -g) $(pwd) $A $(hostname)'
+scenario "run --init" 0 "*init*" "$RUN" --rm --net none --init --init-path /usr/bin/catatonit bb cat /proc/1/cmdline
+scenario "run --read-only" 1 "*Read-only*" "$RUN" --rm --net none --read-only bb touch /x
+scenario "run --tmpfs" 0 "*size=1024k*" "$RUN" --rm --net none --tmpfs /t:size=1m bb grep ' /t ' /proc/mounts
+scenario "run -v: read-only bind" 1 "*Read-only*" "$RUN" --rm --net none -v "$PLACE/image:/m:ro" bb touch /m/x
+scenario "run -v: named volume" 0 "kept" sh -c \
+    "$RUN --rm --net none -v vol:/m bb sh -c 'echo kept > /m/x' && $RUN --rm --net none -v vol:/m bb cat /m/x"
+scenario "run --cap-drop" 0 "CapEff:	0000000000000000" "$RUN" --rm --net none --cap-drop all bb grep CapEff /proc/self/status
+scenario "run --cap-add" 0 "CapEff:	*[2367abef]?????" "$RUN" --rm --net none --cap-drop all --cap-add sys_admin bb grep CapEff /proc/self/status
+scenario "run: default seccomp profile" 0 "Seccomp:	2" "$RUN" --rm --net none bb grep Seccomp: /proc/self/status
+scenario "run --privileged" 0 "Seccomp:	0" "$RUN" --rm --net none --privileged bb grep Seccomp: /proc/self/status
+scenario "run --security-opt no-new-privileges" 0 "NoNewPrivs:	1" \
+    "$RUN" --rm --net none --security-opt no-new-privileges bb grep NoNewPrivs /proc/self/status
+scenario "run --memory" 0 "33554432" "$RUN" --rm --net none --memory 32m bb cat /sys/fs/cgroup/memory/memory.limit_in_bytes
+scenario "run --pids-limit" 0 "17" "$RUN" --rm --net none --pids-limit 17 bb cat /sys/fs/cgroup/pids/pids.max
+scenario "run --cpus" 0 "50000" "$RUN" --rm --net none --cpus 0.5 bb cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us
+scenario "run --ulimit" 0 "123" "$RUN" --rm --net none --ulimit nofile=123:123 --ulimit nproc=100:100 bb sh -c 'ulimit -n'
+scenario "run --device" 0 "*10, 229*" "$RUN" --rm --net none --device /dev/fuse bb ls -l /dev/fuse
+scenario "run --sysctl" 0 "1" "$RUN" --rm --net none --sysctl net.ipv4.ip_forward=1 bb cat /proc/sys/net/ipv4/ip_forward
+scenario "run --pid host" 0 "*" "$RUN" --rm --net none --pid host bb sh -c '[ $$ != 1 ]'
+scenario "run --net host" 0 "*lo*" "$RUN" --rm --net host bb ip link
+scenario "run: bridge network" 0 "*inet 10.88.*" "$RUN" --rm bb ip -4 addr show dev eth0
+scenario "run --userns" 0 "*0 *100000*" "$RUN" --rm --net none --uidmap 0:100000:65536 --gidmap 0:100000:65536 bb cat /proc/self/uid_map
+scenario "run --memory: out of memory" 137 "*" "$RUN" --rm --net none --memory 16m --memory-swap 16m bb sh -c 'x=$(head -c 64m /dev/zero | tr "\0" x); sleep 1'
+
+scenario "run -d" 0 "*" "$RUN" -d --net none --name d bb sh -c 'echo started; trap "echo stopping; exit 5" TERM; while :; do sleep 0.1; done'
+wait_for 5 sh -c "$P logs d | grep -q started"
+scenario "ps" 0 "d Up*" "$P" ps --format '{{.Names}} {{.Status}}'
+scenario "logs" 0 "started" "$P" logs d
+scenario "inspect: pid is the container's" 0 "sh" sh -c "cat /proc/\$($P inspect -f '{{.State.Pid}}' d)/comm"
+scenario "exec" 0 "hello" "$P" exec d echo hello
+scenario "exec: exit status" 9 "" "$P" exec d sh -c 'exit 9'
+scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$P" exec -u 1000 -w /tmp -e A=B d sh -c 'echo $(id -u) $(pwd) $A'
+scenario "exec -i" 0 "12" sh -c "echo hello world | $P exec -i d wc -c"
+scenario "exec -t" 0 "*/dev/pts/*" script -qec "$P exec -it d tty" /dev/null
+scenario "exec -d" 0 "*" "$P" exec -d d touch /from-exec
+scenario "exec: what exec -d did" 0 "*/from-exec*" sh -c "sleep 0.5; $P exec d ls /from-exec"
+scenario "exec: missing program is 127" 127 "*no/such*" "$P" exec d /no/such
+scenario "top" 0 "*sleep*" "$P" top d
+scenario "top with ps's own options" 0 "*sh*" "$P" top d pid comm
+scenario "stats" 0 "*d*" "$P" stats --no-stream --format '{{.Name}} {{.PIDs}}' d
+scenario "pause" 0 "*" "$P" pause d
+scenario "ps of the paused" 0 "*Paused*" "$P" ps -a --format '{{.Status}}'
+scenario "unpause" 0 "*" "$P" unpause d
+scenario "update of a limit" 0 "*" "$P" update --memory 64m d
+scenario "cp out and in" 0 "root:*" sh -c "$P cp d:/etc/passwd - | tar -xO && echo x | $P cp /etc/hostname d:/h"
+scenario "stop: the program's own exit" 0 "*" "$P" stop -t 5 d
+scenario "wait and exit status" 0 "5" "$P" wait d
+scenario "logs after the end" 0 "started*stopping" "$P" logs d
+scenario "start again" 0 "*" "$P" start d
+wait_for 5 sh -c "[ \$($P logs d | grep -c started) = 2 ]"
+scenario "kill" 0 "*" "$P" kill -s KILL d
+scenario "wait: killed" 0 "137" "$P" wait d
+scenario "rm" 0 "*" "$P" rm d
+scenario "run --rm -d leaves nothing" 0 "" sh -c "$RUN --rm -d --net none --name e bb sleep 0.2 >/dev/null; sleep 2; $P ps -aq"
+scenario "create, start --attach" 0 "hi" sh -c "$P create --cgroup-parent /$PARENT --net none --name f bb echo hi > /dev/null; $P start --attach f"
+scenario "rm -f of the running" 0 "*" sh -c "$RUN -d --net none --name g bb sleep 100 && $P rm -f -t 0 g f"
+scenario "join a pid namespace" 0 "*sleep 77*" sh -c "$RUN -d --net none --name h bb sleep 77 >/dev/null; $RUN --rm --net none --pid container:h bb ps"
+scenario "join a network" 0 "*" sh -c "$RUN --rm --net container:h bb ip link; $P rm -f -t 0 h"
+scenario "health check" 0 "*healthy*" sh -c "$RUN -d --net none --name i --health-cmd 'test -e /etc/passwd' bb sleep 100 >/dev/null; $P healthcheck run i; $P inspect -f '{{.State.Healthcheck.Status}}{{.State.Health.Status}}' i; $P rm -f -t 0 i" 
+scenario "build" 0 "*built*" sh -c "mkdir -p $PLACE/b && printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > $PLACE/b/Dockerfile && $P build --isolation oci --network none --runtime $RUNTIME -t b $PLACE/b && $RUN --rm --net none b"
+scenario "ten at once" 0 "10" sh -c "for n in 0 1 2 3 4 5 6 7 8 9; do $RUN --rm --net none bb echo x & done | grep -c x"
+
+p rm -fa -t 0 > /dev/null 2>&1
+p pod rm -fa > /dev/null 2>&1
+umount "$PLACE/storage/overlay" 2> /dev/null
+left=$(left_behind)
+judge "nothing is left behind" 0 "" 0 "$left"
+finish

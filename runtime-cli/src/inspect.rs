@@ -1,0 +1,100 @@
+//! `plan` and `check`: what create would do, and what is wrong with a bundle, without running anything.
+
+use clap::ArgMatches;
+use runtime_core::{Config, Console, Create, Runtime};
+
+use crate::{launch, os, print, text};
+
+/// Name of the container a plan is for, if none is given.
+const NAME: &str = "plan";
+
+/// Prints the plan of a bundle.
+pub fn plan(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
+    let plan = with_request(matches, |request| runtime.plan(request))?.map_err(|error| error.to_string())?;
+    let json = serde_json::to_string_pretty(&plan).map_err(|error| error.to_string())?;
+    match text(matches, "format").as_str() {
+        "json" => print::result(&(json + "\n")),
+        "text" => print::result(&plain(&json)),
+        _ => Err("invalid format option".to_owned()),
+    }
+}
+
+/// Prints everything that is wrong with a bundle; the exit status says whether anything is.
+pub fn check(runtime: &Runtime, matches: &ArgMatches) -> Result<i32, String> {
+    let problems = with_request(matches, |request| runtime.check(request))?.map_err(|error| error.to_string())?;
+    match text(matches, "format").as_str() {
+        "json" => {
+            let json = serde_json::to_string_pretty(&problems).map_err(|error| error.to_string())?;
+            print::result(&(json + "\n"))?;
+        }
+        "text" => print::result(&problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?,
+        _ => return Err("invalid format option".to_owned()),
+    }
+    Ok(i32::from(!problems.is_empty()))
+}
+
+fn with_request<T>(matches: &ArgMatches, act: impl FnOnce(&Create<'_>) -> T) -> Result<T, String> {
+    let folder = launch::bundle(matches)?;
+    let config = os(matches, "config").filter(|file| !file.is_empty()).map(|file| folder.join(file));
+    let id = Some(text(matches, "container-id")).filter(|id| !id.is_empty()).unwrap_or_else(|| NAME.to_owned());
+    Ok(act(&Create {
+        id: &id,
+        bundle: Some(&folder),
+        config: config.as_deref().map_or(Config::Bundle, Config::File),
+        // A terminal is no problem of the bundle.
+        console: Console::Keep,
+        ..Create::default()
+    }))
+}
+
+/// Indented JSON without its punctuation: names and values, a dash in front of each element of a list.
+fn plain(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for line in json.lines() {
+        let content = line.trim_start();
+        // Everything is inside the outermost braces.
+        let indent = (line.len() - content.len()).saturating_sub(2);
+        let content = content.strip_suffix(',').unwrap_or(content);
+        let text = match content {
+            "{" | "[" if line == content => continue,
+            "{" | "[" => "-".to_owned(),
+            "}" | "]" => continue,
+            _ => match member(content) {
+                Some((name, "{" | "[")) => format!("{name}:"),
+                Some((_, "null" | "[]" | "{}")) => continue,
+                Some((name, value)) => format!("{name}: {}", bare(value)),
+                None => format!("- {}", bare(content)),
+            },
+        };
+        out.push_str(&" ".repeat(indent));
+        out.push_str(&text);
+        out.push('\n');
+    }
+    out
+}
+
+/// Name and value of `"name": value`.
+fn member(content: &str) -> Option<(&str, &str)> {
+    let rest = content.strip_prefix('"')?;
+    let (name, value) = rest.split_once("\": ")?;
+    (!name.contains(['"', '\\'])).then_some((name, value))
+}
+
+/// A string without its quotes, where nothing in it needs them.
+fn bare(value: &str) -> &str {
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.filter(|inner| !inner.is_empty() && !inner.contains(['"', '\\'])).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn json_without_punctuation() {
+        let value = serde_json::json!({
+            "args": ["sh", "a \"b\""], "cwd": "/", "empty": [], "mounts": [{ "target": "proc", "flags": [] }], "uid": 0,
+        });
+        let json = serde_json::to_string_pretty(&value).unwrap();
+        let text = "args:\n  - sh\n  - \"a \\\"b\\\"\"\ncwd: /\nmounts:\n  -\n    target: proc\nuid: 0\n";
+        assert_eq!(super::plain(&json), text);
+    }
+}
