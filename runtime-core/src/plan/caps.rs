@@ -2,10 +2,56 @@
 
 use std::str::FromStr;
 
+use caps::Capability;
 use runtime_stage::fail::Step;
 use serde::{Serialize, Serializer};
 
 use super::{Context, Kind, Namespaces};
+
+/// By number. Not `caps::all()`: its hash set asks the kernel for random numbers, and panics without them.
+const ALL: [Capability; 41] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_KILL,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_LINUX_IMMUTABLE,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_NET_BROADCAST,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_IPC_LOCK,
+    Capability::CAP_IPC_OWNER,
+    Capability::CAP_SYS_MODULE,
+    Capability::CAP_SYS_RAWIO,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_SYS_PACCT,
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_SYS_BOOT,
+    Capability::CAP_SYS_NICE,
+    Capability::CAP_SYS_RESOURCE,
+    Capability::CAP_SYS_TIME,
+    Capability::CAP_SYS_TTY_CONFIG,
+    Capability::CAP_MKNOD,
+    Capability::CAP_LEASE,
+    Capability::CAP_AUDIT_WRITE,
+    Capability::CAP_AUDIT_CONTROL,
+    Capability::CAP_SETFCAP,
+    Capability::CAP_MAC_OVERRIDE,
+    Capability::CAP_MAC_ADMIN,
+    Capability::CAP_SYSLOG,
+    Capability::CAP_WAKE_ALARM,
+    Capability::CAP_BLOCK_SUSPEND,
+    Capability::CAP_AUDIT_READ,
+    Capability::CAP_PERFMON,
+    Capability::CAP_BPF,
+    Capability::CAP_CHECKPOINT_RESTORE,
+];
 
 /// The five sets, as bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,9 +78,7 @@ fn names<S: Serializer>(set: &u64, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 fn listed(set: u64) -> Vec<String> {
-    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
-    all.sort_by_key(caps::Capability::index);
-    all.iter().filter(|capability| set & capability.bitmask() != 0).map(ToString::to_string).collect()
+    ALL.iter().filter(|capability| set & capability.bitmask() != 0).map(ToString::to_string).collect()
 }
 
 /// Absent: capabilities stay as they are. Present and empty: all are dropped.
@@ -87,11 +131,20 @@ pub(super) fn plan<'a>(cx: &mut Context<'a>, namespaces: &Namespaces) -> Option<
 
 /// The name of every capability there is, by number.
 pub(crate) fn known() -> Vec<String> {
-    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
-    all.sort_by_key(caps::Capability::index);
-    all.iter().map(ToString::to_string).collect()
+    ALL.iter().map(ToString::to_string).collect()
 }
 
 fn bit(name: &str) -> Option<u64> {
-    caps::Capability::from_str(name).ok().map(|capability| capability.bitmask())
+    Capability::from_str(name).ok().map(|capability| capability.bitmask())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_capability_is_known_by_its_number() {
+        assert_eq!(ALL.iter().copied().collect::<std::collections::HashSet<_>>(), caps::all());
+        assert!(ALL.iter().enumerate().all(|(number, capability)| usize::from(capability.index()) == number));
+    }
 }

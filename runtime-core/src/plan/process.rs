@@ -1,6 +1,6 @@
 //! `process`: arguments, environment, directory, and where the program may be.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use runtime_stage::fail::Step;
 use runtime_stage::wire::KEEP;
@@ -106,7 +106,7 @@ fn environment(cx: &mut Context<'_>, list: &[String]) -> (Vec<String>, bool) {
 /// Drops every entry whose name comes again later.
 fn keep_last(env: &mut Vec<String>) {
     let name = |entry: &str| entry.split_once('=').map_or(entry.len(), |(name, _)| name.len());
-    let mut seen = HashSet::with_capacity(env.len());
+    let mut seen = BTreeSet::new();
     let mut last: Vec<bool> = env.iter().rev().map(|entry| seen.insert(&entry[..name(entry)])).collect();
     env.retain(|_| last.pop() == Some(true));
 }

@@ -8,7 +8,7 @@
 //!
 //! The first matching rule wins.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::profile::{Condition, Op};
 
@@ -16,7 +16,7 @@ use super::profile::{Condition, Op};
 pub type Id = u32;
 
 /// Half of an argument, masked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
     /// Argument, 0 to 5.
     pub arg: u8,
@@ -27,7 +27,7 @@ pub struct Word {
 }
 
 /// What a filter can ask of a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Test {
     /// word == k
     Eq,
@@ -38,7 +38,7 @@ pub enum Test {
 }
 
 /// A decision, or what is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
     /// The filter returns this.
     Return(u32),
@@ -61,7 +61,7 @@ pub enum Node {
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<Node>,
-    ids: HashMap<Node, Id>,
+    ids: BTreeMap<Node, Id>,
 }
 
 impl Graph {
@@ -152,7 +152,7 @@ fn lower(rules: &[Alternative], wide: bool) -> Vec<Lowered> {
         Lowered { conditions, action: rule.action }
     };
     let mut rules: Vec<Lowered> = rules.iter().map(lowered).collect();
-    let mut last = HashMap::new();
+    let mut last = BTreeMap::new();
     for (at, rule) in rules.iter_mut().enumerate().rev() {
         for step in rule.conditions.iter_mut().flatten() {
             step.until = *last.entry(step.word).or_insert(at);
@@ -206,7 +206,7 @@ fn masked(condition: &Condition, wide: bool) -> Vec<Step> {
 }
 
 /// What is known of a word on a path.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Fact {
     word: Word,
     until: usize,
@@ -215,7 +215,7 @@ struct Fact {
     not: Vec<u32>,
 }
 
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Facts(Vec<Fact>);
 
 impl Facts {
@@ -271,13 +271,13 @@ struct Builder<'a> {
     default: Id,
     /// Whether facts survive from one rule to the next.
     remember: bool,
-    memo: HashMap<(usize, Facts), Id>,
+    memo: BTreeMap<(usize, Facts), Id>,
     asked: usize,
 }
 
 impl<'a> Builder<'a> {
     fn new(graph: &'a mut Graph, rules: &'a [Lowered], default: Id, remember: bool) -> Self {
-        Self { graph, rules, default, remember, memo: HashMap::new(), asked: 0 }
+        Self { graph, rules, default, remember, memo: BTreeMap::new(), asked: 0 }
     }
 
     fn build(mut self) -> Option<Id> {

@@ -1,10 +1,10 @@
 //! User names for the OWNER column of `list`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Names of /etc/passwd by uid. The file is read here and not through NSS, which would load shared libraries
 /// into a static program and may ask the network.
-pub(crate) struct Owners(HashMap<u32, String>);
+pub(crate) struct Owners(BTreeMap<u32, String>);
 
 impl Owners {
     /// Reads /etc/passwd; without one, every owner is shown by number.
@@ -14,7 +14,7 @@ impl Owners {
 
     /// The first entry of a uid counts, as in getpwuid(3).
     fn parse(passwd: &[u8]) -> Self {
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for line in passwd.split(|&b| b == b'\n') {
             let mut fields = line.split(|&b| b == b':');
             let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else { continue };
