@@ -2,10 +2,12 @@
 pub(crate) mod create;
 pub(crate) mod delete;
 pub mod events;
+pub(crate) mod explain;
 pub(crate) mod exec;
 pub mod features;
 mod hook;
 pub(crate) mod kill;
+pub(crate) mod notify;
 pub(crate) mod pause;
 pub mod spec;
 pub(crate) mod start;
