@@ -112,7 +112,8 @@ fn plain(json: &str) -> String {
             "}" | "]" => continue,
             _ => match member(content) {
                 Some((name, "{" | "[")) => format!("{name}:"),
-                Some((_, "null" | "[]" | "{}")) => continue,
+                // What is not done takes no line.
+                Some((_, "null" | "[]" | "{}" | "false" | "\"\"")) => continue,
                 Some((name, value)) => format!("{name}: {}", bare(value)),
                 None => format!("- {}", bare(content)),
             },
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn json_without_punctuation() {
         let value = serde_json::json!({
-            "args": ["sh", "a \"b\""], "cwd": "/", "empty": [], "mounts": [{ "target": "proc", "flags": [] }], "uid": 0,
+            "args": ["sh", "a \"b\""], "cwd": "/", "empty": [], "none": "", "not": false, "mounts": [{ "target": "proc", "flags": [] }], "uid": 0,
         });
         let json = serde_json::to_string_pretty(&value).unwrap();
         let text = "args:\n  - sh\n  - \"a \\\"b\\\"\"\ncwd: /\nmounts:\n  -\n    target: proc\nuid: 0\n";
