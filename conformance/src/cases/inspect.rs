@@ -45,7 +45,8 @@ fn plan_as_json(t: &Test) -> Outcome {
     let text = t.ok(&["plan", "--bundle", &path, "--format", "json"])?.stdout;
     let plan: Value = serde_json::from_str(&text)?;
     check_eq!(plan["program"]["args"], json!(["/probe", "exit", "7"]), "arguments");
-    let targets: Vec<&str> = plan["mounts"].as_array().into_iter().flatten().filter_map(|m| m["target"].as_str()).collect();
+    let targets: Vec<&str> =
+        plan["mounts"].as_array().into_iter().flatten().filter_map(|m| m["target"].as_str()).collect();
     // One of cgroup becomes several on a hybrid host.
     check_eq!(targets.get(..6), Some(&["proc", "dev", "dev/pts", "dev/shm", "dev/mqueue", "sys"][..]), "{targets:?}");
     check_eq!(plan["noNewPrivileges"], json!(true), "no new privileges");
@@ -85,12 +86,11 @@ fn plan_explains_seccomp(t: &Test) -> Outcome {
         { "names": ["personality"], "action": "SCMP_ACT_ERRNO",
           "args": [{ "index": 0, "value": 8, "op": "SCMP_CMP_EQ" }] },
     ]);
-    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules });
+    let profile =
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules });
     let mut bundle = t.bundle()?.with("/linux/seccomp", profile);
     let path = saved(&bundle)?;
-    let explain = |call: &str| -> Outcome<String> {
-        Ok(t.ok(&["plan", "--bundle", &path, "--seccomp", call])?.stdout)
-    };
+    let explain = |call: &str| -> Outcome<String> { Ok(t.ok(&["plan", "--bundle", &path, "--seccomp", call])?.stdout) };
     if !cfg!(target_arch = "x86_64") {
         return crate::test::skip("the numbers are those of x86_64");
     }
@@ -145,6 +145,8 @@ fn check_of_a_good_bundle(t: &Test) -> Outcome {
     let other = Path::new(&path).join("other.json");
     fs::rename(Path::new(&path).join("config.json"), other)?;
     check_eq!(t.ok(&["check", "--bundle", &path, "--config", "other.json"])?.stdout, "", "another file");
+    let plan = t.ok(&["plan", "--bundle", &path, "-f", "other.json"])?.stdout;
+    check!(plan.contains("hostname: runc"), "plan of another file: {plan}");
     Ok(())
 }
 

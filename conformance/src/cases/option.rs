@@ -13,7 +13,7 @@ cases!["option":
     seccomp_report_needs_a_foreground, exec_no_new_privileges, exec_labels_need_a_module, kill_by_regex, delete_by_regex,
     regex_that_is_none, kill_all_of_stopped, update_every_limit, update_kernel_memory_is_ignored,
     update_rdt_without_one, update_rates_of_real_time, checkpoint_is_refused, help_of_every_verb,
-    debug_says_more, run_pidfd_socket,
+    debug_says_more, pidfd_sockets, pid_file_of_a_run, create_takes_the_flags_of_run,
 ];
 
 fn saved(bundle: &Bundle) -> Outcome<String> {
@@ -126,7 +126,8 @@ fn exec_no_new_privileges(t: &Test) -> Outcome {
         (true, &["--no-new-privs=true"], "1"),
     ] {
         t.sleeper(t.bundle()?.with("/process/noNewPrivileges", json!(config)))?;
-        let words: Vec<&str> = ["exec"].iter().chain(flags).chain(&[t.id.as_str(), "/probe", "report"]).copied().collect();
+        let words: Vec<&str> =
+            ["exec"].iter().chain(flags).chain(&[t.id.as_str(), "/probe", "report"]).copied().collect();
         let output = t.rt(&words)?;
         t.delete()?;
         check_eq!(output.code, 0, "{flags:?}: {}", output.stderr);
@@ -276,7 +277,8 @@ fn update_every_limit(t: &Test) -> Outcome {
 /// Deprecated, and still sent.
 fn update_kernel_memory_is_ignored(t: &Test) -> Outcome {
     t.sleeper(t.bundle()?)?;
-    let output = t.rt(&["update", "--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "50", &t.id])?;
+    let output =
+        t.rt(&["update", "--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "50", &t.id])?;
     let pids = t.cgroup_file("pids", "pids.max");
     t.delete()?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
@@ -378,24 +380,55 @@ fn debug_says_more(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn run_pidfd_socket(t: &Test) -> Outcome {
+fn pidfd_sockets(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--pidfd-socket came with runc 1.2");
     }
     let path = saved(&t.bundle()?.probe(&["sleep", "600"]))?;
-    let socket = t.folder.join("pidfd.sock");
-    let console = crate::console::Console::listen(&socket)?;
-    let args = ["create", "--pidfd-socket", &socket.to_string_lossy(), "--bundle", &path, &t.id];
-    let running = t.spawn(t.command(&[], &args), None)?;
-    let received = console.receive();
-    let output = t.wait(running)?;
-    let pid = t.state()?["pid"].clone();
+    for verb in [&["create"][..], &["run", "--detach"]] {
+        let socket = t.folder.join(format!("{}.sock", verb[0]));
+        let receiver = crate::console::Console::listen(&socket)?;
+        let socket = socket.to_string_lossy().into_owned();
+        let words = [verb, &["--pidfd-socket", &socket, "--bundle", &path, &t.id]].concat();
+        let running = t.spawn(t.command(&[], &words), None)?;
+        let received = receiver.receive();
+        let output = t.wait(running)?;
+        let pid = t.state()?["pid"].clone();
+        let about = received.as_ref().ok().map(|(_, fd)| {
+            let number = std::os::fd::AsRawFd::as_raw_fd(fd);
+            fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default()
+        });
+        t.delete()?;
+        check_eq!(output.code, 0, "{verb:?}: {}", output.stderr);
+        check_eq!(received?.0, "standard", "the message");
+        let about = about.unwrap_or_default();
+        check!(about.lines().any(|line| line == format!("Pid:\t{pid}")), "a pidfd of {pid}: {about}");
+    }
+    Ok(())
+}
+
+fn pid_file_of_a_run(t: &Test) -> Outcome {
+    let (path, file) = (saved(&t.bundle()?.probe(&["sleep", "600"]))?, t.folder.join("pid"));
+    t.ok(&["run", "--detach", "--pid-file", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
+    let (text, pid) = (fs::read_to_string(&file)?, t.state()?["pid"].clone());
     t.delete()?;
+    check_eq!(text, pid.to_string(), "content of the pid file");
+    Ok(())
+}
+
+/// `create` with the flags that other cases give to `run`.
+fn create_takes_the_flags_of_run(t: &Test) -> Outcome {
+    let (path, file) = (saved(&t.bundle()?)?, t.folder.join("report"));
+    let flags = ["create", "--no-pivot", "--no-new-keyring", "--preserve-fds", "1", "--bundle", &path, &t.id];
+    let script = format!("exec 3</etc/passwd >{}; exec \"$@\"", file.display());
+    let output = t.finish(t.command(&["unshare", "-m", "sh", "-c", &script, "sh"], &flags))?;
     check_eq!(output.code, 0, "create: {}", output.stderr);
-    let (name, pidfd) = received?;
-    check_eq!(name, "standard", "the message");
-    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd)))?;
-    // It has been killed since: a pidfd of a process that is gone says -1.
-    check!(about.contains("Pid:") && pid.is_u64(), "not a pidfd: {about}");
+    t.ok(&["start", &t.id])?;
+    t.wait_status("stopped")?;
+    t.delete()?;
+    let report = Report::parse(&fs::read_to_string(&file)?)?;
+    check_eq!(report.descriptors(), [0, 1, 2, 3], "descriptors");
+    check!(!report.at("/keyring").to_string().contains(&t.id), "kept keyring: {}", report.at("/keyring"));
+    check!(report.mount("/proc")["type"] == "proc", "{}", report.mount("/proc"));
     Ok(())
 }

@@ -235,10 +235,7 @@ fn many_execs_in_a_container_that_changes(t: &Test) -> Outcome {
     }
     check!(rounds > 1, "it was paused {rounds} times: that proves nothing");
     let refused = refused.into_inner();
-    t.remark(&format!(
-        "{count} execs, {refused} refused, {rounds} pauses, {groups} cgroups, in {:?}",
-        start.elapsed()
-    ));
+    t.remark(&format!("{count} execs, {refused} refused, {rounds} pauses, {groups} cgroups, in {:?}", start.elapsed()));
     Ok(())
 }
 

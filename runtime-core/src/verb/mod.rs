@@ -2,8 +2,8 @@
 pub(crate) mod create;
 pub(crate) mod delete;
 pub mod events;
-pub(crate) mod explain;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub mod features;
 mod hook;
 pub(crate) mod kill;
