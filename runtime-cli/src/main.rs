@@ -277,7 +277,6 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
         _ => return Err("invalid format option".to_owned()),
     };
     let mut states = Vec::new();
-    let mut owners = print::Owners::default();
     match std::fs::symlink_metadata(runtime.root()) {
         // A root nobody made holds nothing; one that was named is a mistake.
         Err(error) if error.kind() == IoErrorKind::NotFound && !explicit => return print::list(&[], format),
@@ -289,12 +288,7 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
     }
     for entry in runtime.list().map_err(|error| error.to_string())? {
         match entry.and_then(|container| container.state()) {
-            Ok(mut state) => {
-                if format != ListFormat::Quiet {
-                    state.owner = owners.of(&runtime.root().join(&state.id));
-                }
-                states.push(state);
-            }
+            Ok(state) => states.push(state),
             Err(error) => print::error_line(&error.to_string()),
         }
     }
