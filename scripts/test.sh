@@ -60,6 +60,9 @@ else
   skip conformance "needs root"
 fi
 
+# The same binary under Podman, Docker and containerd (docs/engines.md). It installs them, and skips what it cannot.
+phase engines conformance/engines/run.sh --phase "$target/release/runtime"
+
 if command -v cargo-fuzz >/dev/null; then
   # The golden configs are where it starts; what it finds stays in fuzz/corpus.
   for fuzzer in spec_parse spec_plan wire_decode seccomp; do

@@ -1,4 +1,5 @@
 # containerd with its shim: tasks run, exec, pause, metrics, kill, delete; the shim's parent restarted.
+# needs: containerd ctr
 # Standard input and terminals through ctr are left out: ctr 1.6 without a person at it never ends, with runc neither.
 # shellcheck shell=sh disable=SC2016
 set -u

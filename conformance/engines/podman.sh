@@ -1,4 +1,5 @@
 # Podman with conmon: containers in front and behind, exec, logs, stop, limits, networks.
+# needs: podman conmon catatonit script iptables
 # shellcheck shell=sh disable=SC2016
 set -u
 . "$(dirname "$0")/lib.sh"
