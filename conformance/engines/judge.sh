@@ -24,7 +24,7 @@ engine_run() {
     fi
     timeout -k 5 "${ENGINE_SECONDS:-900}" "$isolate" isolated -w "$place" -- \
         unshare --net --pid --fork --kill-child --mount-proc env -i PLACE="$place" CHECKOUT="$checkout" RUNTIME="$runtime" \
-        ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" BENCH="${BENCH:-}" sh "$here/${SCRIPT:-$1}.sh"
+        ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="${STORM:-}" sh "$here/$1.sh"
     [ ! -e "$place/results" ] || cp "$place/results" "$results"
     # Its processes have ended with its pid namespace; what a broken run left of cgroups goes here.
     find /sys/fs/cgroup -depth -type d -path "*/engines.$$-*" -exec rmdir {} + 2> /dev/null
@@ -39,7 +39,7 @@ engine_run() {
 
 # What of the script's `# needs:` line is not installed.
 missing_for() {
-    for word in $(sed -n 's/^# needs: //p' "$here/${SCRIPT:-$1}.sh"); do
+    for word in $(sed -n 's/^# needs: //p' "$here/$1.sh"); do
         command -v "$word" > /dev/null || printf ' %s' "$word"
     done
 }

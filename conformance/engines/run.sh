@@ -62,7 +62,10 @@ sabotage)
     echo "sabotage: $passed passed, $failed failed, $skipped skipped"
     ;;
 storm)
-    for engine in podman docker containerd; do SCRIPT=storm ONLY=$engine engine_run "$engine" "$1"; done
+    for engine in podman docker containerd; do
+        STORM=1 ENGINE_SECONDS=1800 engine_run "$engine" "$1"
+        grep -q '^failed' "$results" && failed=1
+    done
     ;;
 table)
     for engine in $ENGINES; do engine_row "$engine" "$1"; done
