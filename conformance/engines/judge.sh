@@ -22,9 +22,12 @@ engine_run() {
         rmdir "$place"
         return
     fi
+    # The outer shell is the namespace's pid 1: while it waits it reaps whatever daemons leave to it.
+    # shellcheck disable=SC2016
     timeout -k 5 "${ENGINE_SECONDS:-900}" "$isolate" isolated -w "$place" -- \
         unshare --net --pid --fork --kill-child --mount-proc env -i PLACE="$place" CHECKOUT="$checkout" RUNTIME="$runtime" \
-        ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="${STORM:-}" sh "$here/$1.sh"
+        ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="${STORM:-}" \
+        sh -c 'sh "$1"; exit $?' init "$here/$1.sh"
     [ ! -e "$place/results" ] || cp "$place/results" "$results"
     # Its processes have ended with its pid namespace; what a broken run left of cgroups goes here.
     find /sys/fs/cgroup -depth -type d -path "*/engines.$$-*" -exec rmdir {} + 2> /dev/null

@@ -3,6 +3,7 @@
 
 # What was found goes to the disk; the work is in memory, at a short path (a socket's has at most 108 bytes), where no overlay
 # lies on whatever the host has. All mounts end with this namespace.
+: "${PLACE:?is set by run.sh}" "${RUNTIME:?}" "${CHECKOUT:?}"
 RESULTS=$PLACE/results
 NAME=$(basename "$RUNTIME")
 # The parent of every cgroup of this run: unlike any other's.
@@ -45,6 +46,18 @@ make_image() {
     printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n' > "$root/etc/passwd"
     printf 'root:x:0:\nuser:x:1000:\n' > "$root/etc/group"
     tar -C "$root" -cf "$PLACE/image.tar" .
+}
+
+# multi_stage BASE: in $PLACE/multi, a static C program that a stage FROM the base tries and one FROM scratch ships.
+multi_stage() {
+    mkdir -p "$PLACE/multi"
+    printf '#include <stdio.h>\nint main(void) { puts("from scratch"); return 7; }\n' > "$PLACE/multi/main.c"
+    gcc -static -O1 -o "$PLACE/multi/main" "$PLACE/multi/main.c"
+    {
+        printf 'FROM %s AS build\nUSER 0\nCOPY main /main\n' "$1"
+        printf 'RUN /main > /said; [ $? = 7 ] && chmod 755 /main\n'
+        printf 'FROM scratch\nCOPY --from=build /main /main\nCOPY --from=build /said /said\nCMD ["/main"]\n'
+    } > "$PLACE/multi/Dockerfile"
 }
 
 # Whether it was asked for: $ONLY is part of the name, or |whole name|whole name|.
