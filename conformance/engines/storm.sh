@@ -20,8 +20,9 @@ in_a_row() {
     for each in "$RUNTIME" $STORM_PEERS; do
         name=$(basename "$each")
         sort -n "$PLACE/took-$name" | awk -v name="$name" '{ all[NR] = $1 / 1000 }
-            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (turns of 20)\n", name,
+            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (turns of 20)", name,
                 (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2, all[1], all[NR] }'
+        echo "; $(grep -cx ok "$PLACE/said-$name") of 200 ran"
     done
     judge "200 in a row" 0 "200" 0 "$(said "$RUNTIME")"
 }
@@ -38,7 +39,8 @@ at_once() {
             # shellcheck disable=SC2086 # words are meant
             wait $pids
             pids=
-            echo "storm    $(basename "$each") $1 at once: $((($(date +%s%N) - begin) / 1000000)) ms"
+            name=$(basename "$each")
+            echo "storm    $name $1 at once: $((($(date +%s%N) - begin) / 1000000)) ms; $(grep -cx ok "$PLACE/many-$name") ran so far"
         done
     done
     judge "$1 at once, three times" 0 "$((3 * $1))" 0 "$(said "$RUNTIME" many)"
