@@ -7,7 +7,17 @@ lane_skipped() {
 }
 
 STORM=${STORM:-}
-export STORM
+# crun refuses hybrid cgroups. In a storm it is to be compared with, so that only version 1 is mounted there, anew: what was
+# mounted on the version 2 directory must not show, or a runtime would write into it.
+VERSION_1=:
+# shellcheck disable=SC2016
+[ -z "$STORM" ] || VERSION_1='[ ! -d /sys/fs/cgroup/unified ] || {
+    lists=$(awk -F: "\$2 != \"\" { print \$2 }" /proc/self/cgroup)
+    umount -R /sys/fs/cgroup && mount -t tmpfs -o mode=0755 tmpfs /sys/fs/cgroup || exit 1
+    for list in $lists; do
+        mkdir "/sys/fs/cgroup/${list#name=}" && mount -t cgroup -o "$list" cgroup "/sys/fs/cgroup/${list#name=}" || exit 1
+    done
+}'
 
 # engine_run ENGINE RUNTIME: its lines on standard output, and in $results: `passed NAME`, `failed NAME`, `skipped NAME`
 # and at the end `ended`.
@@ -27,15 +37,12 @@ engine_run() {
     fi
     # The outer shell is the namespace's pid 1: while it waits it reaps whatever daemons leave to it.
     # shellcheck disable=SC2016
-    # crun refuses hybrid cgroups; without the v2 part, seen from here only, it takes part in a storm.
-    timeout -k 5 "${ENGINE_SECONDS:-900}" unshare --mount sh -c \
-        '[ -z "$STORM" ] || umount /sys/fs/cgroup/unified 2> /dev/null; exec "$@"' sh "$isolate" isolated -w "$place" -- \
+    timeout -k 5 "${ENGINE_SECONDS:-900}" unshare --mount sh -c "$VERSION_1"'; exec "$@"' sh "$isolate" isolated -w "$place" -- \
         unshare --net --pid --fork --kill-child --mount-proc env -i PLACE="$place" CHECKOUT="$checkout" RUNTIME="$runtime" \
         ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="$STORM" \
         sh -c 'sh "$1"; exit $?' init "$here/$1.sh"
     [ ! -e "$place/results" ] || cp "$place/results" "$results"
-    # Its processes have ended with its pid namespace; what a broken run left of cgroups goes here.
-    find /sys/fs/cgroup -depth -type d -path "*/engines.$$-*" -exec rmdir {} + 2> /dev/null
+    sweep
     # Nothing is mounted below it outside of the namespace that has ended.
     if grep -q " $place" /proc/self/mountinfo; then
         echo "mounts below $place: not removed"
@@ -43,6 +50,11 @@ engine_run() {
     else
         rm -rf "${place:?}"
     fi
+}
+
+# The processes have ended with their pid namespace; what a broken runtime left of cgroups goes here.
+sweep() {
+    find /sys/fs/cgroup -depth -type d -path "*/engines.$$-*" -exec rmdir {} + 2> /dev/null
 }
 
 # What of the script's `# needs:` line is not installed.

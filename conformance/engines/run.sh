@@ -11,7 +11,7 @@
 # A scenario of --phase that fails is run with runc too: what fails there says nothing about us and counts as skipped.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-ENGINES="podman docker containerd"
+ENGINES="podman docker containerd buildah supervised"
 checkout=$(cd "$here/../.." && pwd)
 scratch=${ENGINES_SCRATCH:-$checkout/target}/engines.$$
 PATH=$PATH:/usr/sbin:/sbin
@@ -35,7 +35,7 @@ fi
 isolate=${CONFORMANCE:-$(ls -t "$checkout"/target/*/debug/conformance "$checkout"/target/debug/conformance 2>/dev/null | head -1)}
 [ "$(id -u)" = 0 ] || { lane_skipped "needs root: it starts daemons and mounts"; exit; }
 [ -x "$isolate" ] || { echo "build conformance first: cargo build -p conformance" >&2; exit 2; }
-trap 'rm -rf "$scratch/broken"; rm -f "$scratch"/*.results "$scratch"/*.log; rmdir "$scratch" 2> /dev/null' EXIT
+trap 'sweep; rm -rf "$scratch/broken"; rm -f "$scratch"/*.results "$scratch"/*.log; rmdir "$scratch" 2> /dev/null' EXIT
 trap 'exit 1' INT TERM
 for runtime in "$@"; do
     [ -x "$runtime" ] || command -v "$runtime" > /dev/null || { echo "$runtime: no such program" >&2; exit 2; }

@@ -6,23 +6,25 @@ ONLY="|none|"
 # Every runtime's first container pays for what later ones find in memory.
 for each in "$RUNTIME" $STORM_PEERS; do once "$each" warm > /dev/null 2>&1; done
 
-# in_a_row: 200 with each, in turns of 20, so that what the machine does meanwhile meets all alike.
+# in_a_row: 200, and 50 with each peer, in turns of 20 and 5, so that what the machine does meanwhile meets all alike.
 in_a_row() {
     for turn in 1 2 3 4 5 6 7 8 9 10; do
         for each in "$RUNTIME" $STORM_PEERS; do
+            count=5
+            [ "$each" != "$RUNTIME" ] || count=20
             begin=$(date +%s%N)
-            for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+            for n in $(seq $count); do
                 once "$each" "s$turn-$n" >> "$PLACE/said-$(basename "$each")" 2>&1 < /dev/null
             done
-            echo $((($(date +%s%N) - begin) / 20000)) >> "$PLACE/took-$(basename "$each")"
+            echo $((($(date +%s%N) - begin) / count / 1000)) >> "$PLACE/took-$(basename "$each")"
         done
     done
     for each in "$RUNTIME" $STORM_PEERS; do
         name=$(basename "$each")
         sort -n "$PLACE/took-$name" | awk -v name="$name" '{ all[NR] = $1 / 1000 }
-            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (turns of 20)", name,
+            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (10 turns)", name,
                 (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2, all[1], all[NR] }'
-        echo "; $(grep -cx ok "$PLACE/said-$name") of 200 ran"
+        echo "; $(grep -cx ok "$PLACE/said-$name") ran"
     done
     judge "200 in a row" 0 "200" 0 "$(said "$RUNTIME")"
 }
