@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::command::{self, Output, Running};
 use crate::guard;
 use crate::leak;
+use crate::machine::patient;
 use crate::report::Report;
 use crate::runtime::Runtime;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long one runtime call may take. Generous: the machine is shared, and a hang is what it is for.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// How long something that happens after a call may take.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// Why a case did not pass.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Test {
             folder,
             state,
             all,
-            limit: LIMIT,
+            limit: patient(LIMIT),
             transcript: RefCell::default(),
             remarks: RefCell::default(),
         })
@@ -277,13 +280,13 @@ impl Test {
 
     /// Waits until the status is `wanted`.
     pub fn wait_status(&self, wanted: &str) -> Outcome<Value> {
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), patient(WAIT));
         loop {
             let state = self.state()?;
             if state["status"] == wanted {
                 return Ok(state);
             }
-            check!(start.elapsed() < Duration::from_secs(5), "status stays {}, wanted {wanted}", state["status"]);
+            check!(start.elapsed() < limit, "status stays {}, wanted {wanted}", state["status"]);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -304,9 +307,9 @@ impl Test {
 
     /// Waits until a file exists (or a condition on it holds).
     pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), patient(WAIT));
         while !condition() {
-            check!(start.elapsed() < Duration::from_secs(5), "waited 5 s for: {what}");
+            check!(start.elapsed() < limit, "waited {limit:?} for: {what}");
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
