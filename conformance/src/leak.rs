@@ -70,7 +70,9 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
     for line in own.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         if let (Some(names), Some(path)) = (parts.next(), parts.next()) {
-            roots.push(root.join(names.trim_start_matches("name=")).join(path.trim_start_matches('/')));
+            let own = root.join(names.trim_start_matches("name=")).join(path.trim_start_matches('/'));
+            roots.extend(own.parent().filter(|parent| parent.starts_with(root)).map(Path::to_path_buf));
+            roots.push(own);
         }
     }
     for root in roots {

@@ -315,10 +315,42 @@ impl Test {
         Ok(())
     }
 
-    /// A cgroup v1 or v2 file of the test's container.
+    /// A file of the test's cgroup; where there is only version 2, the controller does not matter.
     pub fn cgroup_file(&self, controller: &str, file: &str) -> Option<String> {
-        let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
-        fs::read_to_string(path).ok().map(|s| s.trim().into())
+        fs::read_to_string(self.cgroup(controller).join(file)).ok().map(|s| s.trim().into())
+    }
+
+    /// The test's cgroup in the hierarchy of a controller, or in the only one there is.
+    pub fn cgroup(&self, controller: &str) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let root = if crate::runtime::unified() { root.into() } else { root.join(controller) };
+        root.join(&self.id)
+    }
+
+    /// Skips the case where this runtime does not see cgroups as the host has them.
+    pub fn cgroups(&self) -> Outcome {
+        if self.runtime.v2_view || !(crate::runtime::hybrid() || crate::runtime::unified()) {
+            return skip("the runtime does not see the host's cgroups");
+        }
+        Ok(())
+    }
+
+    /// As [`Test::cgroups`], for what is different on version 2.
+    pub fn cgroups_v1(&self) -> Outcome {
+        self.cgroups()?;
+        if !crate::runtime::hybrid() {
+            return skip("the cgroup v1 hierarchies are not to be seen");
+        }
+        Ok(())
+    }
+
+    /// As [`Test::cgroups`], for a host that has version 2 only.
+    pub fn cgroups_v2(&self) -> Outcome {
+        self.cgroups()?;
+        if !crate::runtime::unified() {
+            return skip("this host has cgroup v1 (the guest has not)");
+        }
+        Ok(())
     }
 
     /// A figure that is printed with the result.

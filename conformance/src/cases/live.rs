@@ -12,13 +12,6 @@ cases!["live":
     events_once, events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told, checkpoint_has_help,
 ];
 
-fn v1(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
-    }
-    Ok(())
-}
-
 fn pause_stops_everything(t: &Test) -> Outcome {
     t.needs("pause")?;
     let pid = t.sleeper(t.bundle()?)?;
@@ -30,7 +23,7 @@ fn pause_stops_everything(t: &Test) -> Outcome {
     t.delete()?;
     check_eq!(paused["status"], "paused", "status");
     check_eq!(paused["pid"], json!(pid), "pid");
-    if v1(t).is_ok() {
+    if t.cgroups_v1().is_ok() {
         check_eq!(frozen.as_deref(), Some("FROZEN"), "freezer.state");
     }
     check_eq!(resumed["status"], "running", "status afterwards");
@@ -110,7 +103,7 @@ fn ps_of_stopped(t: &Test) -> Outcome {
 
 fn update_changes_limits(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups_v1()?;
     t.sleeper(t.bundle()?)?;
     t.ok(&["update", "--memory", "64m", "--pids-limit", "33", "--cpu-share", "512", "--cpu-quota", "20000", &t.id])?;
     let found = [
@@ -130,7 +123,7 @@ fn update_changes_limits(t: &Test) -> Outcome {
 
 fn update_from_stdin(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups_v1()?;
     t.sleeper(t.bundle()?)?;
     let file = t.folder.join("resources.json");
     std::fs::write(&file, json!({ "memory": { "limit": 50_331_648 }, "pids": { "limit": 44 } }).to_string())?;
@@ -147,7 +140,7 @@ fn update_from_stdin(t: &Test) -> Outcome {
 
 fn update_refused_changes_nothing(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups()?;
     t.sleeper(t.bundle()?.with("/linux/resources/pids", json!({ "limit": 40 })))?;
     let output = t.rt(&["update", "--pids-limit", "50", "--cpuset-cpus", "4000-4001", &t.id])?;
     let pids = t.cgroup_file("pids", "pids.max");
@@ -237,7 +230,7 @@ fn events_interval(t: &Test) -> Outcome {
 
 fn out_of_memory_is_told(t: &Test) -> Outcome {
     t.needs("events")?;
-    v1(t)?;
+    t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/resources/memory", json!({ "limit": 32 << 20 }));
     if !bundle.busybox(&["sh", "head", "tail"])? {
         return skip("the host has no static busybox");

@@ -36,6 +36,8 @@ mod sysctl;
 mod systemd;
 mod terminal;
 mod trace;
+mod unified;
+mod unit;
 
 use crate::harness::Case;
 
@@ -78,6 +80,8 @@ pub fn all() -> Vec<Case> {
         systemd::CASES,
         terminal::CASES,
         trace::CASES,
+        unified::CASES,
+        unit::CASES,
     ];
     nouns.concat()
 }
