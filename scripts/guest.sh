@@ -232,7 +232,7 @@ boot() {
   TMPDIR=$run timeout -k 5 "$1" qemu-system-x86_64 -accel "${GUEST_ACCEL:-tcg,thread=multi}" -cpu max -m 2048 -smp 2 \
     -nographic -no-reboot -nic none -kernel "$cache/kernel-$kernel_suite/vmlinuz" -initrd "$cache/kernel-$kernel_suite/initrd" \
     -append "$append" -drive "$(drive "$cache/root.img" snapshot=on)" -drive "$(drive "$run/in.tar" readonly=on)" \
-    -drive "$(drive "$run/out.tar" cache=unsafe)" ${host[@]+"${host[@]}"} 2>&1 </dev/null | tr -d '\r' | tee "$console" |
+    -drive "$(drive "$run/out.tar" cache=unsafe)" ${host[@]+"${host[@]}"} 2>&1 </dev/null | sed -u 's/\r$//' | tee "$console" |
     sed -u -n '/GUEST-READY/{s/.*GUEST-READY/guest: up,/p;:loop;n;/GUEST-EXIT/q;p;b loop}' || true
 }
 

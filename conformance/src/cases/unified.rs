@@ -14,7 +14,7 @@ cases!["unified":
     every_field_is_in_its_file, idle_is_in_its_file, unlimited_is_max, files_by_name, what_it_lacks_is_refused,
     controllers_are_handed_down, update_writes_the_files, update_from_stdin, update_refused_changes_nothing,
     update_keeps_device_rules, run_and_exec_write_no_procs, inner_tree_takes_exec, inner_tree_is_removed,
-    starts_in_half_a_mebibyte, too_little_to_start_is_told, killed_by_the_kernels_own_switch,
+    starts_in_half_a_mebibyte, too_little_to_start_is_told, flags_of_the_hierarchy_stay, killed_by_the_kernels_own_switch,
 ];
 
 fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
@@ -54,7 +54,7 @@ fn every_field_is_in_its_file(t: &Test) -> Outcome {
                      "throttleReadBpsDevice": disk(0, 1_048_576), "throttleWriteBpsDevice": disk(0, 2_097_152),
                      "throttleReadIOPSDevice": disk(0, 300), "throttleWriteIOPSDevice": disk(1, 400) },
         "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
-        "unified": { "memory.high": "90000384" }
+        "unified": { "memory.high": "90112000" }
     });
     t.sleeper(limited(t, resources)?)?;
     let mut differences = compare(
@@ -63,7 +63,7 @@ fn every_field_is_in_its_file(t: &Test) -> Outcome {
             ("memory.max", "104857600"),
             ("memory.swap.max", "104857600"),
             ("memory.low", "52428800"),
-            ("memory.high", "90000384"),
+            ("memory.high", "90112000"),
             ("cpu.weight", "59"),
             ("cpu.max", "50000 100000"),
             ("cpu.max.burst", "10000"),
@@ -93,7 +93,7 @@ fn every_field_is_in_its_file(t: &Test) -> Outcome {
 }
 
 fn idle_is_in_its_file(t: &Test) -> Outcome {
-    files(t, json!({ "cpu": { "idle": 1 } }), &[("cpu.idle", "1"), ("cpu.weight", "0")])
+    files(t, json!({ "cpu": { "idle": 1 } }), &[("cpu.idle", "1")])
 }
 
 fn unlimited_is_max(t: &Test) -> Outcome {
@@ -331,8 +331,44 @@ fn too_little_to_start_is_told(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("others say it in other words");
     }
-    let said = t.run_refused(&limited(t, json!({ "memory": { "limit": 4096, "swap": 4096 } }))?, "memory")?;
-    check!(said.contains("4096"), "the limit is not named: {said}");
+    for limit in [4096, 65_536] {
+        let said =
+            t.run_refused(&limited(t, json!({ "memory": { "limit": limit, "swap": limit } }))?, "memory limit")?;
+        check!(said.contains(&format!("limit {limit} bytes, peak ")), "no limit or no peak: {said}");
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
+    Ok(())
+}
+
+/// A mount of cgroup2 from the first cgroup namespace sets the flags of the hierarchy, for the whole host.
+fn flags_of_the_hierarchy_stay(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    let flags = || -> Outcome<String> {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = table.lines().find(|line| line.contains(" /sys/fs/cgroup ")).unwrap_or_default();
+        Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
+    };
+    let before = flags()?;
+    if !before.contains("nsdelegate") {
+        return skip("the hierarchy has no flags to lose");
+    }
+    for fstype in ["cgroup", "cgroup2"] {
+        let mut bundle = t.bundle()?;
+        bundle.drop_mount("/sys/fs/cgroup");
+        bundle.mount("/sys/fs/cgroup", fstype, "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
+        let report = t.report(&bundle)?;
+        check_eq!(report.mount("/sys/fs/cgroup")["type"], "cgroup2", "type of /sys/fs/cgroup");
+        check!(report.mounted_with("/sys/fs/cgroup", "ro"), "{}", report.mount("/sys/fs/cgroup"));
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+        let after = flags()?;
+        if after != before {
+            // The others' cases shall find the machine as it was.
+            let _ = std::process::Command::new("mount")
+                .args(["-o", "remount,nsdelegate,memory_recursiveprot", "/sys/fs/cgroup"])
+                .status();
+        }
+        check_eq!(after, before, "flags of the hierarchy after a mount of type {fstype}");
+    }
     Ok(())
 }
 

@@ -381,6 +381,19 @@ fn users_bundle(t: &Test) -> Outcome<Bundle> {
     Ok(bundle)
 }
 
+/// The pid of his container, once it has this status.
+fn pid(t: &Test, wanted: &str) -> Outcome<String> {
+    let as_user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all"];
+    let mut pid = String::new();
+    t.wait_for(wanted, || {
+        let Ok(output) = t.finish(t.command(&as_user, &["state", &t.id])) else { return false };
+        let state: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        pid = state["pid"].to_string();
+        state["status"] == wanted
+    })?;
+    Ok(pid)
+}
+
 fn users_units(t: &Test) -> Outcome<String> {
     let output = Command::new("systemctl")
         .args([
@@ -403,13 +416,13 @@ fn rootless_in_the_users_session(t: &Test) -> Outcome {
     let created = user(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
     check!(created.code == 0, "create: {}", created.stderr);
     check_eq!(user(t, &["start", &t.id])?.code, 0, "start");
-    let pid = t.wait_status("running")?["pid"].to_string();
-    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let init = pid(t, "running")?;
+    let cgroup = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
     let inside = user(t, &["exec", &t.id, "/probe", "exit", "5"])?;
     let paused = user(t, &["pause", &t.id])?;
     let resumed = user(t, &["resume", &t.id])?;
     let killed = user(t, &["kill", &t.id, "KILL"])?;
-    t.wait_status("stopped")?;
+    pid(t, "stopped")?;
     let deleted = user(t, &["delete", &t.id])?;
     check!(cgroup.contains("/user@1000.service/") && cgroup.contains(&unit(t)), "in {cgroup}");
     check_eq!(inside.code, 5, "exec: {}", inside.stderr);
@@ -426,8 +439,8 @@ fn rootless_limits_are_delegated(t: &Test) -> Outcome {
     own(&t.folder)?;
     let created = user(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
     check!(created.code == 0, "create: {}", created.stderr);
-    let pid = t.state()?["pid"].to_string();
-    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let init = pid(t, "created")?;
+    let cgroup = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
     let folder = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_owned();
     let found = (read("memory.max"), read("pids.max"));
