@@ -12,6 +12,7 @@ mod locate;
 mod mount;
 mod namespace;
 mod netdev;
+mod object;
 mod parse;
 mod process;
 mod rdt;
@@ -25,6 +26,7 @@ pub use linux::*;
 pub use mount::*;
 pub use namespace::*;
 pub use netdev::*;
+use object::object;
 pub(crate) use parse::escape;
 pub use parse::{Problem, parse, parse_as};
 pub use process::*;
@@ -37,19 +39,6 @@ pub use seccomp::*;
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
-
-/// Declares a JSON object of the spec: camelCase names, every member optional, defaults not written.
-macro_rules! object {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident : $type:ty),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        pub struct $name {
-            $($(#[$field_meta])* #[serde(skip_serializing_if = "crate::spec::is_default")] pub $field: $type,)*
-        }
-    };
-}
-pub(crate) use object;
 
 /// A JSON object whose member names are data (annotations, sysctl, …). Duplicate names are an error.
 pub type Map<T> = std::collections::BTreeMap<String, T>;
@@ -72,8 +61,7 @@ object! {
         /// Programs run at points of the lifecycle.
         pub hooks: Option<Hooks>,
         /// Free-form metadata, shown in the state.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub annotations: Option<Map<String>>,
+        pub annotations with unique_map: Option<Map<String>>,
         /// Everything specific to Linux.
         pub linux: Option<Linux>,
     }
