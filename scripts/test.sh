@@ -60,6 +60,9 @@ else
   skip conformance "needs root"
 fi
 
+# systemd, pure cgroup v2, AppArmor and another kernel: in a virtual machine, in at most 12 minutes.
+phase guest env RUNTIME="$PWD/$target/release/runtime" scripts/guest-lane.sh
+
 if command -v cargo-fuzz >/dev/null; then
   # The golden configs are where it starts; what it finds stays in fuzz/corpus.
   for fuzzer in spec_parse spec_plan wire_decode seccomp; do

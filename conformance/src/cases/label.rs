@@ -43,7 +43,8 @@ fn confined(t: &Test) -> Outcome<Bundle> {
 const SHOW: &str = "cat /proc/self/attr/current; cat /denied 2>&1; true";
 
 fn is_confined(said: &str) -> Outcome {
-    check!(said.starts_with("cf-conformance (enforce)"), "profile: {said}");
+    // Debian has a profile for crun itself, which is then part of the answer.
+    check!(said.starts_with("cf-conformance"), "profile: {said}");
     check!(said.contains("Permission denied") && !said.contains("secret"), "not confined: {said}");
     Ok(())
 }

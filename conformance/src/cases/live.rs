@@ -1,6 +1,7 @@
 //! pause, resume, ps, update and events of a running container (contract 2.4 to 2.6).
 
 use crate::cases;
+use crate::machine::patient;
 use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
@@ -197,7 +198,7 @@ fn events_stream_ends(t: &Test) -> Outcome {
     t.needs("events")?;
     t.sleeper(t.bundle()?)?;
     let running = t.spawn(t.command(&[], &["events", "--interval", "100ms", &t.id]), None)?;
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(patient(Duration::from_millis(500)));
     t.delete()?;
     let output = t.wait(running)?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
@@ -237,9 +238,9 @@ fn out_of_memory_is_told(t: &Test) -> Outcome {
     }
     t.sleeper(bundle)?;
     let running = t.spawn(t.command(&[], &["events", "--interval", "60s", &t.id]), None)?;
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patient(Duration::from_millis(300)));
     let eater = t.rt(&["exec", &t.id, "/bin/sh", "-c", "head -c 100m /dev/zero | tail"])?;
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patient(Duration::from_millis(300)));
     t.delete()?;
     let output = t.wait(running)?;
     check!(eater.code != 0, "it got the memory");
