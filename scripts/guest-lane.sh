@@ -61,9 +61,9 @@ tests() {
   [ \$left -gt 0 ] || left=0
   ./conformance test --jobs 3 --within \$((left * share / 100)) "\$@" || failed=1
 }
-tests 70 --runtime /work/runtime $first
-tests 70 --runtime /work/runtime $(echo $then)
-tests 100 --runtime /usr/sbin/runc --runtime /usr/bin/crun $(echo $controls)
+tests 60 --runtime /work/runtime $first
+tests 60 --runtime /work/runtime $(echo $then)
+tests 50 --runtime /usr/sbin/runc --runtime /usr/bin/crun $(echo $controls)
 systemctl list-units --all --plain --no-legend '*cf*x*' | sed 's/^/left: /'
 exit \${failed:-0}
 LANE

@@ -109,6 +109,14 @@ initrd() {
     name=${name%.xz}
     echo "${name%.zst}" >>"$tree/modules/order"
   done <"$1/order"
+  pack "$1"
+}
+
+# Its script, and the file; again when the script is another.
+pack() {
+  local tree=$1/initrd.tree recipe
+  recipe=$(declare -f pack)
+  [ "$(cat "$1/packed" 2>/dev/null)" != "$recipe" ] || return 0
   cat >"$tree/init" <<'INIT'
 #!/bin/sh
 /bin/busybox --install -s /bin
@@ -123,8 +131,8 @@ if grep -q guest.plain /proc/cmdline; then
   for at in dev proc sys; do mount --move /$at /root/$at; done
   mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
   mount -t tmpfs tmpfs /root/run
-  chroot /root /usr/local/sbin/guest-run
-  poweroff -f
+  # As switch_root does it: in a chroot, what enters a container's mount namespace would find the RAM disk as its root.
+  cd /root && mount --move . / && exec chroot . /bin/busybox sh -c '/usr/local/sbin/guest-run; busybox poweroff -f'
 fi
 mount --move /dev /root/dev
 umount /sys /proc
@@ -132,6 +140,7 @@ exec switch_root /root /sbin/init
 INIT
   chmod +x "$tree/init"
   (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1 >"$1/initrd"
+  echo "$recipe" >"$1/packed"
 }
 
 # The root file system: debootstrap's, with a unit that runs what the second disk brings.
@@ -199,6 +208,7 @@ exec 9>"$cache/lock"
 flock 9
 root
 kernel "$kernel_suite"
+pack "$cache/kernel-$kernel_suite"
 flock -u 9
 
 run=$(mktemp -d "$cache/run.XXXXXX")
