@@ -113,7 +113,7 @@ impl Session {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            check!(start.elapsed() < Duration::from_secs(10), "run does not end");
+            check!(start.elapsed() < crate::machine::patient(Duration::from_secs(10)), "run does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
         Ok((status.code().unwrap_or(-1), self.pty.is_cooked()?))
