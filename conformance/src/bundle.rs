@@ -27,6 +27,7 @@ impl Bundle {
             beside("probe").ok_or_else(|| io::Error::other("the probe is not built (cargo build -p conformance)"))?;
         // A copy, never a link: writing through a link once emptied the probe for all later tests.
         if !root.join("probe").exists() {
+            let _alone = crate::command::FORKING.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             fs::copy(&probe, root.join("probe"))?;
         }
         Ok(Self { path: path.into(), config: default_config(id) })

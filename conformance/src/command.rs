@@ -7,6 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// What a command did.
@@ -36,6 +37,10 @@ pub struct Running {
     started: Instant,
 }
 
+/// Held while a process is made, and by who writes a program: a child that has not come to execve(2) yet would hold the
+/// program open for writing, and whoever runs it then gets ETXTBSY.
+pub static FORKING: RwLock<()> = RwLock::new(());
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Starts `command` as its own process group, stdin from /dev/null unless `stdin` is given.
@@ -45,6 +50,7 @@ pub fn start(mut command: Command, folder: &Path, stdin: Option<File>) -> io::Re
     let stdin = stdin.map_or_else(Stdio::null, Stdio::from);
     command.stdin(stdin).stdout(File::create(&out)?).stderr(File::create(&err)?).process_group(0);
     let started = Instant::now();
+    let _forking = FORKING.read().unwrap_or_else(PoisonError::into_inner);
     Ok(Running { child: command.spawn()?, out, err, started })
 }
 
