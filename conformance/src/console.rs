@@ -59,7 +59,7 @@ fn readable(fd: &impl AsFd, milliseconds: u16) -> Outcome {
 /// Reads the terminal until the container's end closes (EIO) or `limit` is over.
 pub fn read_all(master: &mut File, limit: Duration) -> String {
     let mut text = Vec::new();
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), crate::machine::patient(limit));
     let mut buffer = [0u8; 4096];
     while start.elapsed() < limit && readable(master, 200).map_or(start.elapsed() < limit, |()| true) {
         let mut wait = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];

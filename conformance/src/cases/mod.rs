@@ -10,6 +10,7 @@ mod exec;
 mod features;
 mod hook;
 mod ids;
+mod inspect;
 mod isolation;
 mod label;
 mod lifecycle;
@@ -21,9 +22,12 @@ mod mounting;
 mod namespace;
 mod net_device;
 mod node;
+mod notify;
+mod option;
 mod paths;
 mod privilege;
 mod process;
+mod proof;
 mod rdt;
 mod resource;
 mod root;
@@ -36,6 +40,8 @@ mod sysctl;
 mod systemd;
 mod terminal;
 mod trace;
+mod unified;
+mod unit;
 
 use crate::harness::Case;
 
@@ -55,6 +61,7 @@ pub fn all() -> Vec<Case> {
         features::CASES,
         hook::CASES,
         ids::CASES,
+        inspect::CASES,
         label::CASES,
         limits::CASES,
         live::CASES,
@@ -64,6 +71,8 @@ pub fn all() -> Vec<Case> {
         namespace::CASES,
         net_device::CASES,
         node::CASES,
+        notify::CASES,
+        option::CASES,
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
@@ -78,6 +87,9 @@ pub fn all() -> Vec<Case> {
         systemd::CASES,
         terminal::CASES,
         trace::CASES,
+        proof::CASES,
+        unified::CASES,
+        unit::CASES,
     ];
     nouns.concat()
 }

@@ -23,6 +23,7 @@ mod kill;
 mod layout;
 mod merge;
 mod place;
+mod shortage;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use nix::errno::Errno;
 pub use change::difference;
 pub use device::{Devices, devices};
 pub use entry::{Below, Entry};
+pub(crate) use freeze::Freezer;
 pub use layout::{Hierarchy, Layout, Mode};
 pub use merge::merge;
 pub use place::{Place, Placement, place};
