@@ -9,9 +9,8 @@ lane_skipped() {
 STORM=${STORM:-}
 # crun refuses hybrid cgroups. In a storm it is to be compared with, so that only version 1 is mounted there, anew: what was
 # mounted on the version 2 directory must not show, or a runtime would write into it.
-VERSION_1=:
 # shellcheck disable=SC2016
-[ -z "$STORM" ] || VERSION_1='[ ! -d /sys/fs/cgroup/unified ] || {
+VERSION_1='[ -z "$STORM" ] || [ ! -d /sys/fs/cgroup/unified ] || {
     lists=$(awk -F: "\$2 != \"\" { print \$2 }" /proc/self/cgroup)
     umount -R /sys/fs/cgroup && mount -t tmpfs -o mode=0755 tmpfs /sys/fs/cgroup || exit 1
     for list in $lists; do

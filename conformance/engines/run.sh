@@ -62,8 +62,8 @@ sabotage)
     echo "sabotage: $passed passed, $failed failed, $skipped skipped"
     ;;
 storm)
-    for engine in podman docker containerd; do
-        STORM=1 ENGINE_SECONDS=1800 engine_run "$engine" "$1"
+    for engine in ${ENGINE:-podman docker containerd}; do
+        STORM=${TURNS:-10} ENGINE_SECONDS=1800 engine_run "$engine" "$1"
         grep -q '^failed' "$results" && failed=1
     done
     ;;

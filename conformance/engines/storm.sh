@@ -8,7 +8,7 @@ for each in "$RUNTIME" $STORM_PEERS; do once "$each" warm > /dev/null 2>&1; done
 
 # in_a_row: 200, and 50 with each peer, in turns of 20 and 5, so that what the machine does meanwhile meets all alike.
 in_a_row() {
-    for turn in 1 2 3 4 5 6 7 8 9 10; do
+    for turn in $(seq "$STORM"); do
         for each in "$RUNTIME" $STORM_PEERS; do
             count=5
             [ "$each" != "$RUNTIME" ] || count=20
@@ -22,11 +22,12 @@ in_a_row() {
     for each in "$RUNTIME" $STORM_PEERS; do
         name=$(basename "$each")
         sort -n "$PLACE/took-$name" | awk -v name="$name" '{ all[NR] = $1 / 1000 }
-            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (10 turns)", name,
-                (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2, all[1], all[NR] }'
+            END { printf "storm    %-8s one in a row: median %.0f ms, %.0f to %.0f ms (%d turns)", name,
+                (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2, all[1], all[NR], NR }'
         echo "; $(grep -cx ok "$PLACE/said-$name") ran"
+        grep -vx ok "$PLACE/said-$name" | head -2
     done
-    judge "200 in a row" 0 "200" 0 "$(said "$RUNTIME")"
+    judge "$((STORM * 20)) in a row" 0 "$((STORM * 20))" 0 "$(said "$RUNTIME")"
 }
 
 # at_once COUNT: that many started together, each runtime by itself.

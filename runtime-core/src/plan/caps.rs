@@ -110,9 +110,15 @@ pub(super) fn plan<'a>(cx: &mut Context<'a>, namespaces: &Namespaces) -> Option<
     };
     // What the kernel would refuse as a whole: effective needs permitted, ambient needs both others.
     let effective = sets.effective & !sets.permitted;
-    let ambient = sets.ambient & !(sets.permitted & sets.inheritable);
+    let mut ambient = sets.ambient & !(sets.permitted & sets.inheritable);
     sets.effective &= !effective;
     sets.ambient &= !ambient;
+    // They add nothing to what root gets at execve (capabilities(7)), and engines ask for them by habit: Buildah with
+    // every step of a build. Nobody is told of a loss that is none.
+    let user = cx.spec.process.as_ref().and_then(|process| process.user.as_ref());
+    if user.and_then(|user| user.uid).unwrap_or(0) == 0 {
+        ambient = 0;
+    }
     if !unknown.is_empty() {
         cx.warnings.push(format!("ignoring unknown capabilities: {}", unknown.join(", ")));
     }
