@@ -56,8 +56,12 @@ phase "release build" cargo build --release -p runtime-cli
 # host is read-only (conformance/src/isolate.rs).
 if [ "$(id -u)" -eq 0 ]; then
   phase conformance env RUNTIME="$PWD/$target/release/runtime" cargo test -p conformance --test conformance
+  # The OCI runtime-tools' programs, a minute each at most; Go builds them once (docs/runtime-tools.md).
+  phase "runtime-tools" env RUNTIME="$PWD/$target/release/runtime" timeout 600 \
+    cargo run --quiet -p conformance --bin conformance -- runtime-tools
 else
   skip conformance "needs root"
+  skip runtime-tools "needs root"
 fi
 
 if command -v cargo-fuzz >/dev/null; then

@@ -21,5 +21,6 @@ pub mod pty;
 pub mod report;
 pub mod rootfs;
 pub mod runtime;
+pub mod suite;
 pub mod test;
 pub mod trace;
