@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing needs on Debian or Ubuntu. Quick when everything is there.
-# The Rust toolchain itself (1.88 or newer) comes from rustup or the distribution.
+# The Rust toolchain itself (1.91 or newer) comes from rustup or the distribution.
 set -euo pipefail
 
 # command:package

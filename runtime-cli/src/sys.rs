@@ -33,9 +33,9 @@ extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc:
 /// middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no program we start inherits it.
 #[cfg_attr(test, allow(dead_code))]
 fn settle() {
-    for fd in 0..=2 {
-        if descriptor_flags(fd) == Err(Errno::EBADF) {
-            // Lowest free number, so `fd` itself; not close-on-exec, as it stands in for one that was inherited.
+    for there in open_streams() {
+        if !there {
+            // Lowest free number, so the one that is missing; not close-on-exec, as it stands in for one that was inherited.
             if let Ok(null) = nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
                 std::mem::forget(null);
             }
@@ -48,6 +48,15 @@ fn settle() {
 }
 
 extern "C" fn ignore(_: libc::c_int) {}
+
+/// Whether 0, 1 and 2 are open, by one system call.
+#[cfg_attr(test, allow(dead_code))]
+fn open_streams() -> [bool; 3] {
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: poll reads and writes these three, borrowed exclusively for the call, and does not wait.
+    unsafe { libc::poll(streams.as_mut_ptr(), streams.len() as libc::nfds_t, 0) };
+    streams.map(|stream| stream.revents & libc::POLLNVAL == 0)
+}
 
 fn descriptor_flags(fd: RawFd) -> Result<libc::c_int, Errno> {
     // SAFETY: F_GETFD takes no pointer and changes nothing; any number is allowed.

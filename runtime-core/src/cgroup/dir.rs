@@ -53,19 +53,23 @@ fn mount_point(place: &Place) -> Result<OwnedFd> {
 impl Dir {
     /// Opens what is there; `None` if the directory is gone.
     pub(super) fn open(place: &Place) -> Result<Option<Dir>> {
+        let Some(parent) = Self::parent(place)? else { return Ok(None) };
         let fail = |errno| failed(place, "open", "openat2", "", errno);
-        let root = mount_point(place)?;
-        let (above, name) = place.split();
-        let parent = match above {
-            "" => root,
-            _ => match file::beneath(&root, above, OFlag::O_PATH) {
-                Ok(fd) => fd,
-                Err(errno) if file::is_gone(errno) => return Ok(None),
-                Err(errno) => return Err(fail(errno)),
-            },
-        };
-        let Some(fd) = file::child(&parent, name).map_err(fail)? else { return Ok(None) };
+        let Some(fd) = file::child(&parent, place.split().1).map_err(fail)? else { return Ok(None) };
         Ok(Some(Dir { place: place.clone(), parent, fd, existed: true, entry: None }))
+    }
+
+    /// Opens the directory above; `None` if it is gone.
+    pub(super) fn parent(place: &Place) -> Result<Option<OwnedFd>> {
+        let root = mount_point(place)?;
+        match place.split().0 {
+            "" => Ok(Some(root)),
+            above => match file::beneath(&root, above, OFlag::O_PATH) {
+                Ok(fd) => Ok(Some(fd)),
+                Err(errno) if file::is_gone(errno) => Ok(None),
+                Err(errno) => Err(failed(place, "open", "openat2", "", errno)),
+            },
+        }
     }
 
     /// Makes the directory, and those above it where they are missing. What was made is added to `made`, as paths

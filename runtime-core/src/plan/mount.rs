@@ -323,6 +323,10 @@ fn filesystem(
     if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype.as_str()) {
         settings.insert(0, ("ro".to_owned(), String::new()));
     }
+    if fstype == "devpts" {
+        // Every devpts is one since Linux 4.7, which takes the option and ignores it.
+        settings.retain(|(name, _)| name != "newinstance");
+    }
     let has_mode = options.data.iter().any(|(name, ..)| name == "mode");
     let label = label(cx, &fstype, &mut settings);
     mapped_ids(cx, namespaces, at, options);

@@ -37,6 +37,8 @@ pub(crate) struct Dir {
     root: Arc<Root>,
     fd: OwnedFd,
     id: String,
+    /// Device and inode.
+    pub(super) identity: (u64, u64),
     pub(super) locked: bool,
 }
 
@@ -113,7 +115,7 @@ impl Dir {
             fchmod(&fd, MODE)
                 .map_err(|e| Error::io("open the container's directory", format!("fchmod({path:?})"), e))?;
         }
-        Ok(Self { root, fd, id: id.to_owned(), locked: false })
+        Ok(Self { root, fd, id: id.to_owned(), identity: (stat.st_dev, stat.st_ino), locked: false })
     }
 
     /// The container's id.
@@ -152,7 +154,7 @@ impl Dir {
 
     /// Writes the record, as a whole or not at all. To be called with the lock held.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
-        json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
+        json::write(self.as_fd(), record, self.root.is_durable()).map_err(|error| error.in_step("state"))
     }
 
     /// A file for the note of a hook that is about to begin: behind what is written here comes its line of
@@ -183,15 +185,16 @@ impl Dir {
     }
 
     /// Removes the directory with all that is in it, the lock held. Repeating is harmless: what stands in the way
-    /// is found before the record goes, which tells the next delete whose directory this is.
+    /// is found before the record goes, which tells the next delete whose directory this is. As a rule nothing but the
+    /// record is in it, so what else there may be is looked for only if the directory cannot be removed.
     pub(crate) fn remove(&self) -> Result<()> {
-        self.remove_gates()?;
         if self.may_hold_directories()? {
             self.sweep(json::NAME)?;
         }
         if self.remove_record()? {
             return Ok(());
         }
+        self.remove_gates()?;
         self.sweep("")?;
         if self.remove_empty()? { Ok(()) } else { Err(self.failed_remove("", Errno::ENOTEMPTY)) }
     }

@@ -166,23 +166,23 @@ fn read_text(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-/// Writes beside and renames over, so that a reader and a crash find the old record or the new one.
-pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
+/// Writes beside and renames over, so that a reader and a crash find the old record or the new one. `durable`: also a
+/// crash of the host.
+pub(super) fn write(dir: BorrowedFd<'_>, record: &Record, durable: bool) -> Result<()> {
     let text = serde_json::to_vec(record).map_err(|e| bad(format!("cannot be written: {e}")))?;
-    write_text(dir, &text).inspect_err(|_| {
+    write_text(dir, &text, durable).inspect_err(|_| {
         // Of no use to anyone; a full file system is glad of the room.
         let _ = unlinkat(dir, TEMPORARY, UnlinkatFlags::NoRemoveDir);
     })
 }
 
-fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
+fn write_text(dir: BorrowedFd<'_>, text: &[u8], durable: bool) -> Result<()> {
     let fail = |call: String| move |e: std::io::Error| Error::io("write the container's record", call, e);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, TEMPORARY, flags, Mode::from_bits_truncate(0o600))
         .map_err(|e| fail(format!("openat({TEMPORARY:?}, O_CREAT, 0600)"))(e.into()))?;
     let mut file = File::from(fd);
     file.write_all(text).map_err(fail(format!("write({TEMPORARY:?}, {} bytes)", text.len())))?;
-    let durable = !is_memory(dir);
     if durable {
         file.sync_data().map_err(fail(format!("fdatasync({TEMPORARY:?})")))?;
     }
@@ -196,7 +196,7 @@ fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
 }
 
 /// tmpfs and ramfs: nothing of them survives the host's end, so there is nothing to force to a disk.
-fn is_memory(dir: BorrowedFd<'_>) -> bool {
+pub(super) fn is_memory(dir: BorrowedFd<'_>) -> bool {
     fstatfs(dir).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
 }
 

@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{fstat, fstatat};
+use nix::sys::stat::fstatat;
 
 use super::{Dir, not_found};
 use crate::sys::flock::{Op, flock};
@@ -77,9 +77,8 @@ impl Dir {
     /// Whether `<root>/<id>` still is the directory of this handle.
     pub(crate) fn is_current(&self) -> Result<bool> {
         let fail = |e| Error::io("lock the container", format!("fstatat({:?})", self.path()), e);
-        let mine = fstat(self.as_fd()).map_err(fail)?;
         match fstatat(self.root().as_fd(), self.id(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(there) => Ok((there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)),
+            Ok(there) => Ok((there.st_dev, there.st_ino) == self.identity),
             Err(nix::errno::Errno::ENOENT) => Ok(false),
             Err(errno) => Err(fail(errno)),
         }

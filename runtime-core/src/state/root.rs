@@ -19,6 +19,7 @@ pub(crate) struct Root {
     fd: OwnedFd,
     path: PathBuf,
     boot_id: OnceLock<String>,
+    durable: OnceLock<bool>,
 }
 
 impl Root {
@@ -35,7 +36,7 @@ impl Root {
         };
         let stat = fstat(&fd).map_err(|e| Error::io("open the state directory", format!("fstat({path:?})"), e))?;
         trust(path, &stat)?;
-        Ok(Self { fd, path: path.to_owned(), boot_id: OnceLock::new() })
+        Ok(Self { fd, path: path.to_owned(), boot_id: OnceLock::new(), durable: OnceLock::new() })
     }
 
     /// Opens `path`, after making it and what is above it with mode 0700 where needed.
@@ -65,6 +66,11 @@ impl Root {
         let id = crate::sys::proc::boot_id()
             .map_err(|e| Error::io("tell this boot from others", "read(\"/proc/sys/kernel/random/boot_id\")", e))?;
         Ok(self.boot_id.get_or_init(|| id))
+    }
+
+    /// Whether what is written survives the host's end, if it is forced to the disk. Asked once.
+    pub(super) fn is_durable(&self) -> bool {
+        *self.durable.get_or_init(|| !json::is_memory(self.fd.as_fd()))
     }
 
     /// Whether `<root>/<id>/<name>` is there.
@@ -133,8 +139,9 @@ pub(super) fn trust(path: &Path, stat: &FileStat) -> Result<()> {
         let message = format!("state directory {path:?} {why}");
         Err(Error::new(ErrorKind::BadState, message).with_hint(hint))
     };
-    let me = nix::unistd::geteuid().as_raw();
-    if stat.st_uid != me && stat.st_uid != 0 {
+    let me = || nix::unistd::geteuid().as_raw();
+    if stat.st_uid != 0 && stat.st_uid != me() {
+        let me = me();
         return refuse(format!("belongs to user {}, not to user {me}", stat.st_uid), "give another one with --root");
     }
     let (others_write, sticky) = (stat.st_mode & 0o022 != 0, stat.st_mode & 0o1000 != 0);

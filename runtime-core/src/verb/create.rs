@@ -295,11 +295,9 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
         let message = format!("{path:?} has {} bytes; at most {MOST_CONFIG} are read", about.len());
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
-    let mut bytes = Vec::with_capacity(about.len() as usize + 1);
-    (&mut file)
-        .take(MOST_CONFIG + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io("cannot read the config", "read()", e))?;
+    // A file that is replaced as a whole; of one that grows meanwhile, what was there is read.
+    let mut bytes = vec![0; about.len() as usize];
+    file.read_exact(&mut bytes).map_err(|e| Error::io("cannot read the config", "read()", e))?;
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not UTF-8")))
 }
 
@@ -347,6 +345,7 @@ fn record(
     bundle: &Path,
     inline: bool,
 ) -> Result<Record> {
+    let owner = nix::unistd::geteuid();
     let config =
         RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
     Ok(Record {
@@ -358,11 +357,11 @@ fn record(
         boot_id: dir.root().boot_id()?.to_owned(),
         init_process_pid: 0,
         init_process_start: 0,
-        owner: nix::unistd::geteuid().as_raw(),
+        owner: owner.as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         rdt: crate::rdt::Made::default(),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
-        rootless: !nix::unistd::geteuid().is_root(),
+        rootless: !owner.is_root(),
         inline_gate: inline,
         no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),

@@ -119,6 +119,10 @@ fn permit(dir: &Dir, record: &Record, force: bool) -> Result<()> {
     if force {
         return Ok(());
     }
+    // What is gone needs no closer look.
+    if let Init::Gone = record.init(dir.root().boot_id()?)? {
+        return Ok(());
+    }
     match Status::locked(dir.root(), record)? {
         Status::Stopped | Status::Created => Ok(()),
         status => {
@@ -159,6 +163,9 @@ fn remove_cgroup(record: &Record, boot_id: &str, deadline: Instant) -> Result<()
         return Cgroup::open(placement)?.remove_empty(DYING);
     }
     let Some(placement) = record.own_cgroup(boot_id) else { return Ok(()) };
+    if Cgroup::remove_if_idle(placement)? {
+        return Ok(());
+    }
     kill_cgroup(record, boot_id)?;
     let cgroup = Cgroup::open(placement)?;
     cgroup.remove(deadline.saturating_duration_since(Instant::now())).map_err(|error| match cgroup.pids() {

@@ -2,7 +2,7 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
-use crate::path::{self, Name};
+use crate::path::{self, Folder, Name};
 use crate::sys::{self, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, Stat, errno};
 use crate::wire::{Device, Link, NO_SLOT, Plan, Text, Z};
 use crate::{attribute, mount};
@@ -13,14 +13,14 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     for (index, device) in plan.items(plan.header.devices) {
         io.enter(Step::Device, index);
         let device: Device = device?;
-        let name = folder.enter(plan, root, device.path)?;
-        one(plan, io, folder.fd, &name, &device)?;
+        let (fd, name) = enter(&mut folder, plan, root, device.path)?;
+        one(plan, io, fd, &name, &device)?;
     }
     for (index, link) in plan.items(plan.header.links) {
         io.enter(Step::DeviceLink, index);
         let link: Link = link?;
-        let name = folder.enter(plan, root, link.path)?;
-        make_link(folder.fd, &name, plan.text(link.target)?, link.replace != 0)?;
+        let (fd, name) = enter(&mut folder, plan, root, link.path)?;
+        make_link(fd, &name, plan.text(link.target)?, link.replace != 0)?;
     }
     folder.leave();
     Ok(())
@@ -47,43 +47,17 @@ fn make_link(folder: i32, name: &Name, target: Z<'_>, replace: bool) -> Result<(
     }
 }
 
-/// The directory the last device was made in.
-struct Folder {
-    fd: i32,
-    of: Text,
-}
-
-impl Folder {
-    fn new() -> Self {
-        Self { fd: -1, of: Text::default() }
+/// Opens the directory of `path` unless it is the one that is open; the last component comes back, and the directory.
+fn enter<'a>(folder: &mut Folder<'a>, plan: &Plan<'a>, root: i32, path: Text) -> Result<(i32, Name)> {
+    let text = plan.text(path)?;
+    let mut name = Name::new();
+    if let Some(fd) = folder.holds(text, &mut name)? {
+        return Ok((fd, name));
     }
-
-    /// Opens the directory of `path` unless it is the one that is open; the last component comes back.
-    fn enter(&mut self, plan: &Plan<'_>, root: i32, path: Text) -> Result<Name> {
-        let text = plan.text(path)?;
-        let mut name = Name::new();
-        if self.fd >= 0 && directory(plan.text(self.of)?) == directory(text) {
-            name.set_last(text)?;
-            return Ok(name);
-        }
-        self.leave();
-        self.fd = path::parent(root, &text, &mut name)?;
-        self.of = path;
-        Ok(name)
-    }
-
-    fn leave(&mut self) {
-        if self.fd >= 0 {
-            sys::close(self.fd);
-            self.fd = -1;
-        }
-    }
-}
-
-fn directory(path: Z<'_>) -> &[u8] {
-    let bytes = path.bytes();
-    let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    bytes.get(..end).unwrap_or_default()
+    folder.leave();
+    let fd = path::parent(root, &text, &mut name)?;
+    folder.keep(text, fd);
+    Ok((fd, name))
 }
 
 fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {

@@ -14,6 +14,7 @@ const PROC_ROOT: u64 = 1;
 
 /// Carries out the list, in order.
 pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    let mut folder = path::Folder::new();
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
@@ -21,9 +22,13 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
             mount_kind::BIND => bind(plan, io, root, &mount)?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
-            _ => filesystem(plan, io, root, &mount)?,
+            _ => filesystem(plan, io, root, &mut folder, &mount)?,
+        }
+        if mount.kind != mount_kind::FILESYSTEM {
+            folder.leave();
         }
     }
+    folder.leave();
     Ok(())
 }
 
@@ -59,7 +64,7 @@ fn bind(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
     let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    let (target, _) = target(plan, root, mount, shape)?;
+    let (target, _) = target(plan, root, mount, shape, &mut path::Folder::new())?;
     sys::move_mount(tree, target)?;
     sys::close(target);
     dress(plan, io, mount, tree)?;
@@ -69,8 +74,8 @@ fn bind(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
     Ok(())
 }
 
-fn filesystem(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
-    let (target, existed) = target(plan, root, mount, Make::Directory)?;
+fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
+    let (target, existed) = target(plan, root, mount, Make::Directory, folder)?;
     let covered = existed.then_some(target);
     if mount.flags & mount_flag::BY_MOUNT != 0 {
         return by_mount(plan, io, root, mount, target);
@@ -131,10 +136,20 @@ fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<
 ///
 /// What the plan checked of the destination it checked by name, so a destination that turns out to lead through a
 /// link is checked again here.
-fn target(plan: &Plan<'_>, root: i32, mount: &Mount, shape: Make) -> Result<(i32, bool)> {
+fn target<'a>(
+    plan: &Plan<'a>,
+    root: i32,
+    mount: &Mount,
+    shape: Make,
+    folder: &mut path::Folder<'a>,
+) -> Result<(i32, bool)> {
     let path = plan.text(mount.target)?;
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
-    match path::make_plain(root, path, shape) {
+    let made = match shape {
+        Make::Directory => path::make_plain_in(folder, root, path),
+        Make::File => path::make_plain(root, path, shape),
+    };
+    match made {
         Err(fail) if ordinary && (fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR)) => {
             return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
         }

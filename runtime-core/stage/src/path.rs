@@ -30,6 +30,89 @@ pub fn open(root: i32, path: Z<'_>, flags: i32) -> Result<i32> {
     sys::openat2(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
+/// The directory something was last made in. Neighbours in a list share its look-up: as long as all that is mounted
+/// lies in it, it stays what its name means.
+pub struct Folder<'a> {
+    fd: i32,
+    of: &'a [u8],
+}
+
+impl<'a> Folder<'a> {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { fd: -1, of: &[] }
+    }
+
+    /// Its descriptor, with the last component of `path`; `None`: `path` is not in it.
+    pub fn holds(&self, path: Z<'_>, name: &mut Name) -> Result<Option<i32>> {
+        let (above, last) = split_last(path.bytes());
+        if self.fd < 0 || above != self.of || !is_name(last) {
+            return Ok(None);
+        }
+        name.set(last).map(|()| Some(self.fd))
+    }
+
+    /// Takes the directory of `path`, open as `fd`.
+    pub fn keep(&mut self, path: Z<'a>, fd: i32) {
+        self.leave();
+        *self = Self { fd, of: split_last(path.bytes()).0 };
+    }
+
+    /// Closes it.
+    pub fn leave(&mut self) {
+        if self.fd >= 0 {
+            sys::close(self.fd);
+            self.fd = -1;
+        }
+    }
+}
+
+impl Default for Folder<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// As [`make_plain`], for a directory, with the help of the last one's folder.
+pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<(i32, bool)> {
+    let mut name = Name::new();
+    if let Some(parent) = folder.holds(path, &mut name)? {
+        return make_directory_in(parent, &name);
+    }
+    folder.leave();
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+    match sys::openat2(root, path, O_PATH | O_DIRECTORY, 0, resolve) {
+        Err(fail) if fail.is(errno::ENOENT) => {}
+        result => return result.map(|fd| (fd, true)),
+    }
+    let (above, last) = split_last(path.bytes());
+    let mut buffer = Buffer::new();
+    buffer.push(above)?;
+    match sys::openat2(root, buffer.z(), O_PATH | O_DIRECTORY, 0, resolve) {
+        Ok(parent) if is_name(last) => {
+            folder.keep(path, parent);
+            name.set(last)?;
+            make_directory_in(parent, &name)
+        }
+        other => {
+            if let Ok(parent) = other {
+                sys::close(parent);
+            }
+            make_plain(root, path, Make::Directory)
+        }
+    }
+}
+
+/// The directory `name`, which is no link, and whether it was there.
+fn make_directory_in(parent: i32, name: &Name) -> Result<(i32, bool)> {
+    let existed = match sys::mkdirat(parent, name.z(), 0o755) {
+        Err(fail) if fail.is(errno::EEXIST) => true,
+        result => result.map(|()| false)?,
+    };
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+    sys::openat2(parent, name.z(), O_PATH | O_DIRECTORY, 0, resolve).map(|fd| (fd, existed))
+}
+
 /// Opens (O_PATH) what `path`, in which nothing is a link, names, making it and every missing directory above it;
 /// and whether it was there. ELOOP: there is a link on the way.
 pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
@@ -180,6 +263,11 @@ fn step(root: i32, at: i32, path: &Buffer, end: usize, name: &Name, make: Make) 
     }
 }
 
+/// Whether a last component can be made.
+fn is_name(last: &[u8]) -> bool {
+    !matches!(last, b"" | b"." | b"..")
+}
+
 fn trim(bytes: &[u8]) -> &[u8] {
     let mut bytes = bytes;
     while let Some((b'/', rest)) = bytes.split_last() {
@@ -218,11 +306,6 @@ impl Name {
         }
         self.length = name.len();
         Ok(())
-    }
-
-    /// Takes the last component of a path.
-    pub fn set_last(&mut self, path: Z<'_>) -> Result<()> {
-        self.set(split_last(trim(path.bytes())).1)
     }
 
     /// As a C string.
