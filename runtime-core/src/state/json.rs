@@ -116,7 +116,8 @@ pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
 /// as a whole or not at all, and nothing comes out of another container's record.
 pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
     fn member<T: serde::de::DeserializeOwned + Default>(tree: &serde_json::Value, name: &str) -> T {
-        tree.get(name).and_then(|value| T::deserialize(value).ok()).unwrap_or_default()
+        // By way of text: a second deserializer of each type costs more room than this costs time.
+        tree.get(name).and_then(|value| serde_json::from_slice(value.to_string().as_bytes()).ok()).unwrap_or_default()
     }
     let text = read_text(dir).ok().flatten().unwrap_or_default();
     let tree: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
