@@ -51,7 +51,8 @@ fn pinned(source: &Path) -> Result<String, String> {
 }
 
 fn build(source: &Path, folder: &Path) -> Result<(), String> {
-    let go = crate::runtime::in_path("go").or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|p| p.is_file()));
+    let go =
+        crate::runtime::in_path("go").or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|p| p.is_file()));
     let go = go.ok_or("Go is not installed")?;
     println!("building the suite (once; kept in {})", folder.display());
     let bin = folder.join("bin");

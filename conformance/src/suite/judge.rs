@@ -40,9 +40,12 @@ fn wrong(row: &Row, runtimes: &[Runtime], reasons: &Reasons) -> Option<String> {
     if [OLD_RUNC, OURS, expect::SOMETIMES].iter().any(|kind| why.starts_with(kind)) {
         return None;
     }
-    let better = row.verdicts.iter().zip(runtimes).skip(1).find(|(verdict, runtime)| {
-        runtime.name == "runc" && verdict.is_pass()
-    });
+    let better = row
+        .verdicts
+        .iter()
+        .zip(runtimes)
+        .skip(1)
+        .find(|(verdict, runtime)| runtime.name == "runc" && verdict.is_pass());
     better.map(|(_, runtime)| format!("passes with {}: {}", runtime.name, ours.complaint()))
 }
 
@@ -72,7 +75,8 @@ pub fn tell(rows: &[Row], runtimes: &[Runtime], reasons: &Reasons, complete: boo
     for (index, runtime) in runtimes.iter().enumerate() {
         for view in [View::Host, View::Unified] {
             let mine: Vec<&Row> = rows.iter().filter(|row| row.view == view).collect();
-            let good = mine.iter().filter(|row| row.verdicts.get(index).is_some_and(super::tap::Verdict::is_pass)).count();
+            let good =
+                mine.iter().filter(|row| row.verdicts.get(index).is_some_and(super::tap::Verdict::is_pass)).count();
             println!("{:?}: {} passes {good} of {}", view, runtime.name, mine.len());
         }
     }
@@ -132,7 +136,8 @@ mod tests {
 
     #[test]
     fn reasons_that_are_not_needed_are_wrong() {
-        let reasons: Reasons = [("a".to_owned(), "suite: x".to_owned()), ("b".to_owned(), "suite: x".to_owned())].into();
+        let reasons: Reasons =
+            [("a".to_owned(), "suite: x".to_owned()), ("b".to_owned(), "suite: x".to_owned())].into();
         assert_eq!(stale(&[row("a", "ok 1 - a", "")], &reasons).len(), 2);
         assert!(super::reasons().is_ok());
     }

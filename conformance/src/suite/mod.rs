@@ -48,7 +48,8 @@ struct Options {
     verbose: bool,
 }
 
-const USAGE: &str = "usage: conformance runtime-tools [--runtime PATH]… [--write FILE] [--jobs N] [--verbose] [PROGRAM]…
+const USAGE: &str =
+    "usage: conformance runtime-tools [--runtime PATH]… [--write FILE] [--jobs N] [--verbose] [PROGRAM]…
 The first runtime is the one that is judged, the others are what it is compared with.";
 
 /// `conformance runtime-tools …`; the exit status.
@@ -131,9 +132,8 @@ fn runtimes(options: &Options) -> Result<Vec<Runtime>, String> {
 /// Every program in every view with every runtime, a few at a time; the rows in that order.
 fn all(options: &Options, views: &[View], programs: &[String], runtimes: &[Runtime], work: &job::Work) -> Vec<Row> {
     let pairs = views.iter().flat_map(|view| programs.iter().map(move |program| (*view, program)));
-    let jobs: Vec<Job> = pairs
-        .flat_map(|(view, program)| runtimes.iter().map(move |runtime| Job { view, program, runtime }))
-        .collect();
+    let jobs: Vec<Job> =
+        pairs.flat_map(|(view, program)| runtimes.iter().map(move |runtime| Job { view, program, runtime })).collect();
     let results: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; jobs.len()]);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -154,6 +154,10 @@ fn all(options: &Options, views: &[View], programs: &[String], runtimes: &[Runti
     let verdicts: Vec<Verdict> = results.into_iter().map(|verdict| verdict.unwrap_or_else(lost)).collect();
     let chunks = verdicts.chunks(runtimes.len().max(1)).zip(jobs.chunks(runtimes.len().max(1)));
     chunks
-        .map(|(verdicts, jobs)| Row { program: jobs[0].program.clone(), view: jobs[0].view, verdicts: verdicts.to_vec() })
+        .map(|(verdicts, jobs)| Row {
+            program: jobs[0].program.clone(),
+            view: jobs[0].view,
+            verdicts: verdicts.to_vec(),
+        })
         .collect()
 }

@@ -55,7 +55,11 @@ fn why(rows: &[&Row], reasons: &Reasons) -> String {
     let mut all: Vec<String> = Vec::new();
     for row in rows.iter().filter(|row| !row.verdicts.first().is_some_and(super::tap::Verdict::is_pass)) {
         let text = reason(reasons, &row.program, row.view).unwrap_or("not known").replace('|', "\\|");
-        let text = if row.view == View::Unified && !all.contains(&text) { format!("{}: {text}", title(row.view)) } else { text };
+        let text = if row.view == View::Unified && !all.contains(&text) {
+            format!("{}: {text}", title(row.view))
+        } else {
+            text
+        };
         if !all.contains(&text) {
             all.push(text);
         }
@@ -67,8 +71,11 @@ fn why(rows: &[&Row], reasons: &Reasons) -> String {
     }
 }
 
-/// `runc 1.1.5`, by what it says of itself.
+/// `runc 1.1.5`, by what it says of itself; ours answers with the version of runc that engines look for.
 fn name(runtime: &Runtime) -> String {
+    if runtime.is_ours() {
+        return "ours".into();
+    }
     let output = Command::new(&runtime.path).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let version = text.lines().next().and_then(|line| line.split(' ').nth(2)).unwrap_or("").split('+').next();

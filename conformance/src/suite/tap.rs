@@ -26,8 +26,8 @@ impl Verdict {
             }
         }
         if exit != 0 {
-            let lines = error.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("exit status"));
-            let said = lines.last().unwrap_or_default();
+            let told = |line: &&str| !line.is_empty() && !line.starts_with("exit status");
+            let said = error.lines().rev().map(str::trim).find(told).unwrap_or_default();
             verdict.end = Some(format!("exit {exit}: {}", said.chars().take(200).collect::<String>()));
         }
         verdict

@@ -214,14 +214,13 @@ fn executable(path: Z<'_>) -> Result<()> {
             result => result,
         }
     });
-    sys::close(fd);
+    sys::close_now(fd);
     match found {
         // Whoever forbids all questions gets the answer from execve.
         Err(fail) if fail.is_forbidden() => Ok(()),
         result => result,
     }
 }
-
 
 /// Closes every descriptor but the standard streams, the preserved ones and those still needed until execve,
 /// which are sockets and fifos that close themselves there and lead nowhere.
