@@ -9,6 +9,7 @@ mod device;
 mod hook;
 mod linux;
 mod locate;
+mod members;
 mod mount;
 mod namespace;
 mod netdev;
@@ -43,9 +44,22 @@ macro_rules! object {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident : $type:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = "camelCase", default, remote = "Self")]
         pub struct $name {
             $($(#[$field_meta])* #[serde(skip_serializing_if = "crate::spec::is_default")] pub $field: $type,)*
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        // What serde derives takes an array too, its elements in the order of the fields here.
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize($crate::spec::members::Members(deserializer))
+            }
         }
     };
 }
