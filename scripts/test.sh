@@ -48,7 +48,7 @@ phase setup scripts/setup.sh
 phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --all-targets -- -D warnings
 phase "unit tests" cargo test --workspace --exclude conformance
-phase tidy cargo test -p conformance --test tidy
+phase tidy cargo test -p conformance --test tidy --test spec
 phase "harness tests" cargo test -p conformance --lib --bins
 phase "release build" cargo build --release -p runtime-cli
 

@@ -59,7 +59,7 @@ const BAD: &[(&str, &str)] = &[
 
 fn names(of: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(data().join("config").join(of)).expect(of);
-    entries.map(|e| e.expect("entry").path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    entries.map(|e| e.expect("entry").path().file_stem().expect("name").to_string_lossy().into_owned()).collect()
 }
 
 fn example(of: &str, name: &str) -> Vec<u8> {

@@ -5,8 +5,7 @@ object! {
     /// One device node (mknod(2)).
     pub struct Device {
         /// `c`, `b`, `u` or `p`.
-        #[serde(rename = "type")]
-        pub typ: Option<String>,
+        pub typ = "type": Option<String>,
         /// Absolute path inside the container.
         pub path: Option<String>,
         /// Major number.

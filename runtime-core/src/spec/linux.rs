@@ -1,5 +1,5 @@
 //! `linux`: what is left of it once namespaces, devices, resources, seccomp and RDT have their files.
-use super::{Device, IdMapping, IntelRdt, Map, Namespace, NetDevice, Resources, Seccomp, TimeOffset, object, parse};
+use super::{Device, IdMapping, IntelRdt, Map, Namespace, NetDevice, Resources, Seccomp, TimeOffset, object};
 
 object! {
     /// config-linux.md.
@@ -9,8 +9,7 @@ object! {
         /// Group id mappings of a new user namespace.
         pub gid_mappings: Option<Vec<IdMapping>>,
         /// Kernel parameters, `net.ipv4.ip_forward` style.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub sysctl: Option<Map<String>>,
+        pub sysctl with unique_map: Option<Map<String>>,
         /// Limits.
         pub resources: Option<Resources>,
         /// Where the cgroup is.
@@ -20,8 +19,7 @@ object! {
         /// Device nodes.
         pub devices: Option<Vec<Device>>,
         /// Network devices to move in, by host name.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub net_devices: Option<Map<NetDevice>>,
+        pub net_devices with unique_map: Option<Map<NetDevice>>,
         /// System call filter.
         pub seccomp: Option<Seccomp>,
         /// `shared`, `slave`, `private` or `unbindable`.
@@ -39,8 +37,7 @@ object! {
         /// Execution domain.
         pub personality: Option<Personality>,
         /// Clock offsets of a new time namespace: `monotonic`, `boottime`.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub time_offsets: Option<Map<TimeOffset>>,
+        pub time_offsets with unique_map: Option<Map<TimeOffset>>,
     }
 }
 

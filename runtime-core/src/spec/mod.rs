@@ -9,10 +9,10 @@ mod device;
 mod hook;
 mod linux;
 mod locate;
-mod members;
 mod mount;
 mod namespace;
 mod netdev;
+mod object;
 mod parse;
 mod process;
 mod rdt;
@@ -26,6 +26,7 @@ pub use linux::*;
 pub use mount::*;
 pub use namespace::*;
 pub use netdev::*;
+use object::object;
 pub(crate) use parse::escape;
 pub use parse::{Problem, parse, parse_as};
 pub use process::*;
@@ -38,32 +39,6 @@ pub use seccomp::*;
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
-
-/// Declares a JSON object of the spec: camelCase names, every member optional, defaults not written.
-macro_rules! object {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident : $type:ty),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default, remote = "Self")]
-        pub struct $name {
-            $($(#[$field_meta])* #[serde(skip_serializing_if = "crate::spec::is_default")] pub $field: $type,)*
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                Self::serialize(self, serializer)
-            }
-        }
-
-        // What serde derives takes an array too, its elements in the order of the fields here.
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::deserialize($crate::spec::members::Members(deserializer))
-            }
-        }
-    };
-}
-pub(crate) use object;
 
 /// A JSON object whose member names are data (annotations, sysctl, …). Duplicate names are an error.
 pub type Map<T> = std::collections::BTreeMap<String, T>;
@@ -86,8 +61,7 @@ object! {
         /// Programs run at points of the lifecycle.
         pub hooks: Option<Hooks>,
         /// Free-form metadata, shown in the state.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub annotations: Option<Map<String>>,
+        pub annotations with unique_map: Option<Map<String>>,
         /// Everything specific to Linux.
         pub linux: Option<Linux>,
     }

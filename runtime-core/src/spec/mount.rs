@@ -7,8 +7,7 @@ object! {
         /// Where, inside the container.
         pub destination: Option<String>,
         /// Filesystem type; ignored for a bind.
-        #[serde(rename = "type")]
-        pub typ: Option<String>,
+        pub typ = "type": Option<String>,
         /// Device, file or directory; relative to the bundle for a bind.
         pub source: Option<String>,
         /// Options as fstab writes them.

@@ -5,8 +5,7 @@ object! {
     /// One namespace, new or joined (namespaces(7)).
     pub struct Namespace {
         /// `pid`, `network`, `mount`, `ipc`, `uts`, `user`, `cgroup` or `time`.
-        #[serde(rename = "type")]
-        pub typ: Option<String>,
+        pub typ = "type": Option<String>,
         /// File of a namespace to join; absent: a new one.
         pub path: Option<String>,
     }
@@ -16,11 +15,9 @@ object! {
     /// One line of a uid_map or gid_map (user_namespaces(7)).
     pub struct IdMapping {
         /// First id inside.
-        #[serde(rename = "containerID")]
-        pub container_id: u32,
+        pub container_id = "containerID": u32,
         /// First id outside.
-        #[serde(rename = "hostID")]
-        pub host_id: u32,
+        pub host_id = "hostID": u32,
         /// How many.
         pub size: u32,
     }

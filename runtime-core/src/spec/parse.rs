@@ -4,10 +4,10 @@
 //! by the position of the error, noted with its JSON pointer, taken out, and the rest tried again, until nothing
 //! more is wrong.
 
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Map, Spec, locate};
+use super::{Spec, locate};
 
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -116,39 +116,6 @@ fn remove(tree: &mut Value, pointer: &str) -> bool {
     }
 }
 
-/// A map whose names may not repeat.
-pub(crate) fn unique_map<'de, D, T>(deserializer: D) -> Result<Option<Map<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: serde::Deserialize<'de>,
-{
-    struct Unique<T>(std::marker::PhantomData<T>);
-    impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for Unique<T> {
-        type Value = Option<Map<T>>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-            let mut map = Map::new();
-            while let Some(name) = access.next_key::<String>()? {
-                let value = access.next_value()?;
-                if map.contains_key(&name) {
-                    return Err(serde::de::Error::custom(format_args!("duplicate field `{name}`")));
-                }
-                map.insert(name, value);
-            }
-            Ok(Some(map))
-        }
-    }
-    deserializer.deserialize_any(Unique(std::marker::PhantomData))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +141,22 @@ mod tests {
         assert_eq!(pointers(r#"{"hostname":"a","hostname":"b"}"#).len(), 1);
         assert_eq!(pointers(r#"{"annotations":{"x":"1","x":"2"}}"#), ["/annotations"]);
         assert!(parse(br#"{"unheard":1,"of":{"x":[]}}"#).is_ok());
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        assert_eq!(pointers(r#"{"root":["rootfs"],"process":[],"linux":{"seccomp":["SCMP_ACT_ALLOW"]}}"#).len(), 3);
+        assert_eq!(pointers("[]"), [""]);
+    }
+
+    #[test]
+    fn names_are_those_of_the_spec() {
+        let text = r#"{"ociVersion":"1","process":{"execCPUAffinity":{"final":"1"},"oomScoreAdj":1},"linux":{
+            "uidMappings":[{"containerID":1,"hostID":2,"size":3}],"intelRdt":{"closID":"a","l3CacheSchema":"b"},
+            "resources":{"memory":{"disableOOMKiller":true,"kernelTCP":1},"blockIO":{"throttleReadIOPSDevice":[]}}}}"#;
+        let spec = parse(text.as_bytes()).unwrap();
+        let value: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap(), value);
     }
 
     #[test]

@@ -33,11 +33,9 @@ object! {
         /// SELinux label to change to on exec.
         pub selinux_label: Option<String>,
         /// I/O scheduling class.
-        #[serde(rename = "ioPriority")]
-        pub io_priority: Option<IoPriority>,
+        pub io_priority = "ioPriority": Option<IoPriority>,
         /// CPUs an exec'ed process is bound to.
-        #[serde(rename = "execCPUAffinity")]
-        pub exec_cpu_affinity: Option<CpuAffinity>,
+        pub exec_cpu_affinity = "execCPUAffinity": Option<CpuAffinity>,
     }
 }
 
@@ -87,8 +85,7 @@ object! {
     /// One resource limit (getrlimit(2)).
     pub struct Rlimit {
         /// Name, like `RLIMIT_NOFILE`.
-        #[serde(rename = "type")]
-        pub typ: Option<String>,
+        pub typ = "type": Option<String>,
         /// Value enforced.
         pub soft: Option<u64>,
         /// Ceiling of the soft limit.
@@ -132,7 +129,6 @@ object! {
         /// Before the process is moved to the container's cgroup.
         pub initial: Option<String>,
         /// After.
-        #[serde(rename = "final")]
-        pub last: Option<String>,
+        pub last = "final": Option<String>,
     }
 }

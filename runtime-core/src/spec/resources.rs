@@ -1,5 +1,5 @@
 //! `linux.resources`: limits, as cgroup v1 named them.
-use super::{Map, object, parse};
+use super::{Map, object};
 
 object! {
     /// config-linux.md, "Control groups". Also the body of `update -r`.
@@ -13,18 +13,15 @@ object! {
         /// Number of tasks.
         pub pids: Option<Pids>,
         /// Block I/O.
-        #[serde(rename = "blockIO")]
-        pub block_io: Option<BlockIo>,
+        pub block_io = "blockIO": Option<BlockIo>,
         /// Huge pages.
         pub hugepage_limits: Option<Vec<HugepageLimit>>,
         /// Network classification.
         pub network: Option<Network>,
         /// RDMA, by device name.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub rdma: Option<Map<Rdma>>,
+        pub rdma with unique_map: Option<Map<Rdma>>,
         /// cgroup v2 files, verbatim.
-        #[serde(deserialize_with = "parse::unique_map")]
-        pub unified: Option<Map<String>>,
+        pub unified with unique_map: Option<Map<String>>,
     }
 }
 
@@ -34,8 +31,7 @@ object! {
         /// Allow or deny.
         pub allow: bool,
         /// `a`, `b` or `c`.
-        #[serde(rename = "type")]
-        pub typ: Option<String>,
+        pub typ = "type": Option<String>,
         /// Major number; absent or -1: any.
         pub major: Option<i64>,
         /// Minor number; absent or -1: any.
@@ -57,13 +53,11 @@ object! {
         /// Deprecated.
         pub kernel: Option<i64>,
         /// Deprecated.
-        #[serde(rename = "kernelTCP")]
-        pub kernel_tcp: Option<i64>,
+        pub kernel_tcp = "kernelTCP": Option<i64>,
         /// 0 to 100.
         pub swappiness: Option<u64>,
         /// Do not kill on exhaustion.
-        #[serde(rename = "disableOOMKiller")]
-        pub disable_oom_killer: Option<bool>,
+        pub disable_oom_killer = "disableOOMKiller": Option<bool>,
         /// cgroup v1 hierarchy accounting.
         pub use_hierarchy: Option<bool>,
         /// Refuse a limit below current usage.
@@ -117,11 +111,9 @@ object! {
         /// Bytes per second written.
         pub throttle_write_bps_device: Option<Vec<ThrottleDevice>>,
         /// Reads per second.
-        #[serde(rename = "throttleReadIOPSDevice")]
-        pub throttle_read_iops_device: Option<Vec<ThrottleDevice>>,
+        pub throttle_read_iops_device = "throttleReadIOPSDevice": Option<Vec<ThrottleDevice>>,
         /// Writes per second.
-        #[serde(rename = "throttleWriteIOPSDevice")]
-        pub throttle_write_iops_device: Option<Vec<ThrottleDevice>>,
+        pub throttle_write_iops_device = "throttleWriteIOPSDevice": Option<Vec<ThrottleDevice>>,
     }
 }
 
@@ -165,8 +157,7 @@ object! {
     /// Network classification; v1 only.
     pub struct Network {
         /// net_cls class id.
-        #[serde(rename = "classID")]
-        pub class_id: Option<u32>,
+        pub class_id = "classID": Option<u32>,
         /// net_prio priorities by interface.
         pub priorities: Option<Vec<InterfacePriority>>,
     }
