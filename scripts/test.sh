@@ -64,6 +64,10 @@ else
   skip runtime-tools "needs root"
 fi
 
+# The same binary under Podman, Docker, containerd and Buildah (docs/engines.md). It installs them, and skips what it cannot.
+phase engines conformance/engines/run.sh --phase "$target/release/runtime"
+phase package scripts/deb.sh --test
+
 if command -v cargo-fuzz >/dev/null; then
   # The golden configs are where it starts; what it finds stays in fuzz/corpus.
   for fuzzer in spec_parse spec_plan wire_decode seccomp; do

@@ -1,21 +1,38 @@
 # Docker with a daemon of its own: containers in front and behind, exec, logs, stop, limits, networks, a build.
+# needs: dockerd docker containerd iptables script gcc curl
 # shellcheck shell=sh disable=SC2016
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
 mkdir -p "$PLACE/b"
-printf '{"runtimes":{"tested":{"path":"%s"}},"default-runtime":"tested"}' "$RUNTIME" > "$PLACE/daemon.json"
+multi_stage bb
+printf '{"runtimes":{"tested":{"path":"%s"},"crun":{"path":"/usr/bin/crun"}},"default-runtime":"tested","live-restore":true}' "$RUNTIME" > "$PLACE/daemon.json"
 ip link set lo up 2> /dev/null
-mount -t tmpfs tmpfs /etc/docker
-(dockerd --config-file "$PLACE/daemon.json" -H "unix://$PLACE/sock" --data-root "$PLACE/data" --exec-root "$PLACE/exec" \
-    --pidfile "$PLACE/pid" --cgroup-parent "/$PARENT" --storage-driver overlay2 \
-    --exec-opt native.cgroupdriver=cgroupfs; echo "dockerd ended: $?") > "$PLACE/log" 2>&1 &
+mount -t tmpfs tmpfs /etc/docker 2> /dev/null
+# serve OPTION...: the daemon, until it says so in the log.
+serve() {
+    : > "$PLACE/log"
+    (dockerd --config-file "$PLACE/daemon.json" -H "unix://$PLACE/sock" --exec-root "$PLACE/exec" \
+        --pidfile "$PLACE/pid" --cgroup-parent "/$PARENT" --storage-driver overlay2 \
+        --exec-opt native.cgroupdriver=cgroupfs "$@"; echo "dockerd ended: $?") > "$PLACE/log" 2>&1 &
+    wait_for 30 timeout 3 docker -H "unix://$PLACE/sock" version || { tail -20 "$PLACE/log"; exit 1; }
+}
+served() {
+    kill "$(cat "$PLACE/pid")"
+    wait_for 20 grep -q "dockerd ended" "$PLACE/log"
+}
+serve --data-root "$PLACE/data"
 printf '#!/bin/sh\nexec timeout 30 docker -H unix://%s/sock "$@"\n' "$PLACE" > "$PLACE/d"
 printf '#!/bin/sh\nexec %s/d run "$@"\n' "$PLACE" > "$PLACE/run"
 chmod +x "$PLACE/d" "$PLACE/run"
 D=$PLACE/d RUN=$PLACE/run
-wait_for 30 "$D" version || { tail -20 "$PLACE/log"; exit 1; }
 "$D" import "$PLACE/image.tar" bb > /dev/null || { tail -20 "$PLACE/log"; exit 1; }
+
+if [ -n "$STORM" ]; then
+    once() { case $1 in */*) set -- tested "$2" ;; esac; "$RUN" --rm --runtime "$1" --name "$2" bb echo ok; }
+    . "$(dirname "$0")/storm.sh"
+    in_a_row
+fi
 
 scenario "info shows the runtime" 0 "tested" "$D" info --format '{{.DefaultRuntime}}'
 scenario "run" 0 "hello" "$RUN" --rm bb echo hello
@@ -37,7 +54,8 @@ scenario "run -v: named volume" 0 "kept" sh -c \
 scenario "run --cap-drop" 0 "CapEff:	0000000000000000" "$RUN" --rm --cap-drop all bb grep CapEff /proc/self/status
 scenario "run --cap-add" 0 "CapEff:	0000000000200000" "$RUN" --rm --cap-drop all --cap-add sys_admin bb grep CapEff /proc/self/status
 scenario "run: default seccomp profile" 0 "Seccomp:	2" "$RUN" --rm bb grep Seccomp: /proc/self/status
-scenario "run: the profile is in force" 1 "*permission denied*" "$RUN" --rm bb mount -t tmpfs x /tmp
+# No capability is asked for a user namespace, so that only the profile can refuse it.
+scenario "run: the profile is in force" 1 "*Operation not permitted*" "$RUN" --rm bb unshare -U true
 scenario "run --privileged" 0 "Seccomp:	0" "$RUN" --rm --privileged bb grep Seccomp: /proc/self/status
 scenario "run --security-opt no-new-privileges" 0 "NoNewPrivs:	1" "$RUN" --rm --security-opt no-new-privileges bb grep NoNewPrivs /proc/self/status
 scenario "run --memory" 0 "33554432" "$RUN" --rm --memory 32m bb cat /sys/fs/cgroup/memory/memory.limit_in_bytes
@@ -54,7 +72,7 @@ scenario "run: bridge network" 0 "*inet 172.*" "$RUN" --rm bb ip -4 addr show de
 scenario "run --memory: out of memory" 137 "*" "$RUN" --rm --memory 16m --memory-swap 16m bb sh -c 'x=$(head -c 64m /dev/zero | tr "\0" x); sleep 1'
 
 scenario "run -d" 0 "*" "$RUN" -d --name dd bb sh -c 'echo started; trap "echo stopping; exit 5" TERM; while :; do sleep 0.1; done'
-wait_for 5 sh -c "$D logs dd | grep -q started"
+chosen "run -d" && wait_for 5 sh -c "$D logs dd | grep -q started"
 scenario "ps" 0 "dd Up*" "$D" ps --format '{{.Names}} {{.Status}}'
 scenario "exec" 0 "hello" "$D" exec dd echo hello
 scenario "exec: exit status" 9 "" "$D" exec dd sh -c 'exit 9'
@@ -84,9 +102,72 @@ scenario "own network: names" 0 "*64 bytes*" sh -c "$D network create nn > /dev/
 scenario "build" 0 "*built*" sh -c "printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > $PLACE/b/Dockerfile && DOCKER_BUILDKIT=0 $D build -q -t b $PLACE/b > /dev/null && $RUN --rm b"
 scenario "ten at once" 0 "10" sh -c "for n in 0 1 2 3 4 5 6 7 8 9; do $RUN --rm bb echo x & done | grep -c x"
 
+scenario "build: multi-stage, from scratch" 7 "from scratch" sh -c "DOCKER_BUILDKIT=0 $D build -q -t multi $PLACE/multi > /dev/null && $RUN --rm multi"
+scenario "build: a step that fails" "[1-9]*" "*returned a non-zero code: 9*" sh -c "printf 'FROM bb\\nRUN exit 9\\n' | DOCKER_BUILDKIT=0 $D build -"
+scenario "restart policy on-failure: as often as it says" 0 "2 5" sh -c "$RUN -d --name r1 --restart on-failure:2 bb sh -c 'exit 5' > /dev/null; sleep 4; $D inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1; $D rm -f r1 > /dev/null"
+scenario "restart policy always: until it is stopped" 0 "exited" sh -c "$RUN -d --name r2 --restart always bb sleep 0.3 > /dev/null; sleep 3; [ \$($D inspect -f '{{.RestartCount}}' r2) -gt 1 ] && $D stop -t 1 r2 > /dev/null; sleep 1; $D inspect -f '{{.State.Status}}' r2; $D rm -f r2 > /dev/null"
+scenario "health check: an unhealthy one" 0 "unhealthy" sh -c "$RUN -d --name h2 --health-cmd false --health-retries 2 --health-interval 0.3s bb sleep 100 > /dev/null; sleep 3; $D inspect -f '{{.State.Health.Status}}' h2; $D rm -f h2 > /dev/null"
+scenario "published port" 0 "*root:*" sh -c "$RUN -d --name pub -p 127.0.0.1:8099:80 bb httpd -f -p 80 -h /etc > /dev/null; sleep 1; curl -s http://127.0.0.1:8099/passwd; $D rm -f pub > /dev/null"
+scenario "attach" 0 "tick*" sh -c "$RUN -d --name att bb sh -c 'sleep 1; echo tick' > /dev/null; $D attach --no-stdin att; $D rm -f att > /dev/null"
+# The same over the HTTP API.
+printf '#!/bin/sh\npath=$1; shift\nexec curl -s --unix-socket %s/sock "$@" "http://docker$path"\n' "$PLACE" > "$PLACE/api"
+printf '{"Image":"bb","Cmd":["sh","-c","echo from the API; exit 6"]}' > "$PLACE/create.json"
+chmod +x "$PLACE/api"
+API=$PLACE/api
+scenario "API: create" 0 "201" "$API" "/containers/create?name=api" -o /dev/null -w '%{http_code}' -H 'Content-Type: application/json' -d "@$PLACE/create.json"
+scenario "API: start" 0 "204" "$API" /containers/api/start -X POST -w '%{http_code}'
+scenario "API: wait" 0 '*"StatusCode":6*' "$API" /containers/api/wait -X POST
+scenario "API: logs" 0 "*from the API*" sh -c "$API '/containers/api/logs?stdout=1' | tr -d '\\000'"
+scenario "API: delete" 0 "204" "$API" /containers/api -X DELETE -w '%{http_code}'
+# Compose: a server, and a client that finds it by its name.
+mkdir -p "$PLACE/stack"
+cat > "$PLACE/stack/docker-compose.yml" <<STACK
+version: "3"
+services:
+  data: {image: bb, command: "sh -c 'mkdir -p /w && echo stored > /w/x && exec httpd -f -p 81 -h /w'"}
+  app: {image: bb, depends_on: [data], command: "sh -c 'mkdir -p /w && until wget -q -O /w/x http://data:81/x; do sleep 0.2; done; exec httpd -f -p 80 -h /w'"}
+  front: {image: bb, depends_on: [app], command: "sh -c 'until wget -q -O - http://app/x; do sleep 0.2; done'"}
+STACK
+if command -v docker-compose > /dev/null; then
+    printf '#!/bin/sh\ncd %s/stack && exec timeout 60 docker-compose -H unix://%s/sock "$@"\n' "$PLACE" "$PLACE" > "$PLACE/c"
+    chmod +x "$PLACE/c"
+    scenario "compose up: three tiers" 0 "*stored*exited with code 0*" "$PLACE/c" up --exit-code-from front
+    scenario "compose down" 0 "*" "$PLACE/c" down -t 1
+    scenario "compose: nothing left" 0 "" "$D" ps -a --filter label=com.docker.compose.project --format "{{.Names}}"
+else
+    skipped "compose up: three tiers" "docker-compose is not installed"
+fi
+# The daemon ends and starts again while a container runs.
+if chosen "live-restore: exec after it"; then
+    "$RUN" -d --name live bb sh -c 'trap "exit 8" TERM; while :; do echo alive; sleep 0.2; done' > /dev/null
+    pid=$("$D" inspect -f '{{.State.Pid}}' live)
+    "$D" ps -aq -f name=live > /dev/null
+    served
+    judge "live-restore: the container outlives the daemon" 0 "" "$(kill -0 "$pid" 2> /dev/null; echo $?)" ""
+    serve --data-root "$PLACE/data"
+    scenario "live-restore: the daemon finds it again" 0 "live Up*" "$D" ps --format '{{.Names}} {{.Status}}'
+    scenario "live-restore: exec after it" 0 "again" "$D" exec live echo again
+    scenario "live-restore: logs after it" 0 "*alive*" sh -c "sleep 0.5; $D logs --since 400ms live"
+    scenario "live-restore: stop and exit status" 0 "8" sh -c "$D stop -t 5 live > /dev/null; $D wait live"
+fi
 "$D" ps -aq | xargs -r "$D" rm -f > /dev/null 2>&1
-kill "$(cat "$PLACE/pid")"
-wait_for 15 grep -q "dockerd ended" "$PLACE/log"
+served
+# A second daemon, whose containers have a user namespace.
+if chosen "userns-remap: the container's root is not root" && [ -z "$STORM" ]; then
+    for file in subuid subgid; do
+        echo "nobody:100000:65536" > "$PLACE/$file"
+        [ -e /etc/$file ] && mount --bind "$PLACE/$file" /etc/$file
+    done
+    serve --data-root "$PLACE/data2" --userns-remap nobody:nogroup
+    "$D" import "$PLACE/image.tar" bb > /dev/null
+    scenario "userns-remap: the container's root is not root" 0 "*0 *100000 *65536" "$RUN" --rm bb cat /proc/self/uid_map
+    scenario "userns-remap: root writes its own files" 0 "0" "$RUN" --rm bb sh -c 'touch /x && stat -c %u /x'
+    scenario "userns-remap: network, exit status" 43 "*inet 172.*" "$RUN" --rm bb sh -c 'ip -4 addr show dev eth0; exit 43'
+    scenario "userns-remap: not the host's files" 1 "*Permission denied*" "$RUN" --rm -v /root:/m bb ls /m
+    scenario "userns-remap: exec" 0 "0" sh -c "$RUN -d --name uu bb sleep 100 > /dev/null; $D exec uu id -u; $D rm -f uu > /dev/null"
+    scenario "userns-remap: off for one" 0 "*0 *0 *4294967295" "$RUN" --rm --userns host bb cat /proc/self/uid_map
+    served
+fi
 for mount in $(grep " $PLACE/" /proc/self/mountinfo | awk '{print $5}' | sort -r); do umount "$mount" 2> /dev/null; done
 judge "nothing is left behind" 0 "" 0 "$(left_behind; pidof containerd-shim-runc-v2)"
 [ -z "${DEBUG:-}" ] || cat "$PLACE/log"

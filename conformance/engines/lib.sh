@@ -1,14 +1,40 @@
 # What the scenarios have in common. Sourced; $RUNTIME is the runtime, $PLACE a directory of this run alone.
 # shellcheck shell=sh
 
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME="$PLACE/home" TMPDIR="$PLACE/tmp"
-unset DOCKER_HOST CONTAINER_HOST XDG_RUNTIME_DIR NOTIFY_SOCKET
+# What was found goes to the disk; the work is in memory, at a short path (a socket's has at most 108 bytes), where no overlay
+# lies on whatever the host has. All mounts end with this namespace.
+: "${PLACE:?is set by run.sh}" "${RUNTIME:?}" "${CHECKOUT:?}"
+RESULTS=$PLACE/results
 NAME=$(basename "$RUNTIME")
+# The parent of every cgroup of this run: unlike any other's.
 PARENT=$(basename "$(dirname "$PLACE")")-$NAME
-FAILED=0 PASSED=0
-# Engines have paths of their own that no option changes. Only here, and gone with this mount namespace.
-for dir in /var/cache /var/tmp /var/lib; do mount -t tmpfs -o mode=1777 tmpfs $dir; done
+for PLACE in /srv /media /mnt /opt none; do
+    # One in which nothing is mounted, and nothing that is needed lies.
+    grep -q " $PLACE/" /proc/self/mountinfo && continue
+    case " $CHECKOUT/ $RUNTIME $RESULTS" in *" $PLACE/"*) ;; *) break ;; esac
+done
+mount -t tmpfs -o mode=0755 tmpfs "$PLACE" || exit 1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME="$PLACE/home" TMPDIR="$PLACE/tmp" PLACE
+FAILED=0 PASSED=0 SKIPPED=0
 mkdir -p "$HOME" "$TMPDIR"
+
+# hide DIR: empty and writable, but for what of it this run needs.
+hide() {
+    mkdir "$PLACE/old"
+    mount --rbind "$1" "$PLACE/old"
+    mount -t tmpfs -o mode=1777 tmpfs "$1"
+    for kept in "$CHECKOUT" "$(dirname "$RUNTIME")" "$(dirname "$RESULTS")"; do
+        case $kept in "$1"/*)
+            mkdir -p "$kept"
+            mount --rbind "$PLACE/old/${kept#"$1"/}" "$kept"
+            ;;
+        esac
+    done
+    umount -l "$PLACE/old"
+    rmdir "$PLACE/old"
+}
+# Engines have paths of their own that no option changes.
+for dir in /var/cache /var/tmp /var/lib; do hide $dir; done
 
 # A root filesystem with busybox, and as a tar file: the image of every scenario.
 make_image() {
@@ -22,14 +48,45 @@ make_image() {
     tar -C "$root" -cf "$PLACE/image.tar" .
 }
 
+# multi_stage BASE: in $PLACE/multi, a static C program that a stage FROM the base tries and one FROM scratch ships.
+multi_stage() {
+    mkdir -p "$PLACE/multi"
+    printf '#include <stdio.h>\nint main(void) { puts("from scratch"); return 7; }\n' > "$PLACE/multi/main.c"
+    gcc -static -O1 -o "$PLACE/multi/main" "$PLACE/multi/main.c"
+    {
+        printf 'FROM %s AS build\nUSER 0\nCOPY main /main\n' "$1"
+        printf 'RUN /main > /said; [ $? = 7 ] && chmod 755 /main\n'
+        printf 'FROM scratch\nCOPY --from=build /main /main\nCOPY --from=build /said /said\nCMD ["/main"]\n'
+    } > "$PLACE/multi/Dockerfile"
+}
+
+# Whether it was asked for: $ONLY is part of the name, or |whole name|whole name|.
+chosen() {
+    # shellcheck disable=SC2254 # a pattern is meant
+    case $ONLY in
+    "") return 0 ;;
+    "|"*) case $ONLY in *"|$1|"*) return 0 ;; esac ;;
+    *) case $1 in *$ONLY*) return 0 ;; esac ;;
+    esac
+    return 1
+}
+
 # scenario NAME EXIT OUTPUT COMMAND...: the command's exit status, and a shell pattern for all it prints.
 scenario() {
     what=$1 code=$2 wanted=$3
     shift 3
-    [ -z "$ONLY" ] || case $what in *$ONLY*) ;; *) return ;; esac
-    said=$(timeout 40 "$@" 2>&1 < /dev/null)
+    chosen "$what" || return
+    said=$(timeout -k 2 "$SECONDS_EACH" "$@" 2>&1 < /dev/null)
     got=$?
     judge "$what" "$code" "$wanted" "$got" "$said"
+}
+
+# skipped NAME REASON: what this machine cannot show.
+skipped() {
+    chosen "$1" || return
+    SKIPPED=$((SKIPPED + 1))
+    echo "skipped  $NAME  $1: $2"
+    echo "skipped $1" >> "$RESULTS"
 }
 
 judge() {
@@ -38,10 +95,12 @@ judge() {
     $2:$3)
         PASSED=$((PASSED + 1))
         echo "passed   $NAME  $1"
+        echo "passed $1" >> "$RESULTS"
         ;;
     *)
         FAILED=$((FAILED + 1))
         echo "FAILED   $NAME  $1: exit $4, wanted $2 and $3"
+        echo "failed $1" >> "$RESULTS"
         printf '%s\n' "$5" | tail -15 | sed 's/^/      /'
         ;;
     esac
@@ -70,6 +129,7 @@ left_behind() {
 }
 
 finish() {
-    echo "$NAME: $PASSED passed, $FAILED failed"
+    echo "$NAME: $PASSED passed, $FAILED failed ($SKIPPED skipped)"
+    echo ended >> "$RESULTS"
     [ "$FAILED" = 0 ]
 }

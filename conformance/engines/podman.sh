@@ -1,8 +1,11 @@
 # Podman with conmon: containers in front and behind, exec, logs, stop, limits, networks.
+# needs: podman conmon catatonit script iptables ip gcc curl setpriv newuidmap
 # shellcheck shell=sh disable=SC2016
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
+multi_stage bb
+ip link set lo up 2> /dev/null
 
 cat > "$PLACE/containers.conf" <<EOF
 [containers]
@@ -37,6 +40,14 @@ chmod +x "$PLACE/p" "$PLACE/run"
 P=$PLACE/p RUN=$PLACE/run
 
 p import "$PLACE/image.tar" bb > "$PLACE/log" 2>&1 || { cat "$PLACE/log"; exit 1; }
+
+if [ -n "$STORM" ]; then
+    # Another runtime than the one an image store was used with needs no store of its own.
+    once() { podman --root "$PLACE/storage" --runroot "$PLACE/runroot" --tmpdir "$PLACE/libpod" --storage-driver overlay \
+        --runtime "$1" run --cgroup-parent "/$PARENT" --rm --name "$2" bb echo ok; }
+    . "$(dirname "$0")/storm.sh"
+    in_a_row
+fi
 
 scenario "podman info shows the runtime" 0 "*$RUNTIME*" "$P" info --format '{{.Host.OCIRuntime.Path}}'
 scenario "run" 0 "hello" "$RUN" --rm --net none bb echo hello
@@ -73,7 +84,7 @@ scenario "run --userns" 0 "*0 *100000*" "$RUN" --rm --net none --uidmap 0:100000
 scenario "run --memory: out of memory" 137 "*" "$RUN" --rm --net none --memory 16m --memory-swap 16m bb sh -c 'x=$(head -c 64m /dev/zero | tr "\0" x); sleep 1'
 
 scenario "run -d" 0 "*" "$RUN" -d --net none --name d bb sh -c 'echo started; trap "echo stopping; exit 5" TERM; while :; do sleep 0.1; done'
-wait_for 5 sh -c "$P logs d | grep -q started"
+chosen "run -d" && wait_for 5 sh -c "$P logs d | grep -q started"
 scenario "ps" 0 "d Up*" "$P" ps --format '{{.Names}} {{.Status}}'
 scenario "logs" 0 "started" "$P" logs d
 scenario "inspect: pid is the container's" 0 "sh" sh -c "cat /proc/\$($P inspect -f '{{.State.Pid}}' d)/comm"
@@ -97,7 +108,7 @@ scenario "stop: the program's own exit" 0 "*" "$P" stop -t 5 d
 scenario "wait and exit status" 0 "5" "$P" wait d
 scenario "logs after the end" 0 "started*stopping" "$P" logs d
 scenario "start again" 0 "*" "$P" start d
-wait_for 5 sh -c "[ \$($P logs d | grep -c started) = 2 ]"
+chosen "run -d" && wait_for 5 sh -c "[ \$($P logs d | grep -c started) = 2 ]"
 scenario "kill" 0 "*" "$P" kill -s KILL d
 scenario "wait: killed" 0 "137" "$P" wait d
 scenario "rm" 0 "*" "$P" rm d
@@ -110,9 +121,86 @@ scenario "health check" 0 "*healthy*" sh -c "$RUN -d --net none --name i --healt
 scenario "build" 0 "*built*" sh -c "mkdir -p $PLACE/b && printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > $PLACE/b/Dockerfile && $P build --isolation oci --network none --runtime $RUNTIME -t b $PLACE/b && $RUN --rm --net none b"
 scenario "ten at once" 0 "10" sh -c "for n in 0 1 2 3 4 5 6 7 8 9; do $RUN --rm --net none bb echo x & done | grep -c x"
 
+# Pods: containers that share a network and a first process that only waits.
+if chosen "pod: two containers share localhost"; then
+    scenario "pod create" 0 "*" "$P" pod create --name pp --cgroup-parent "/$PARENT" --network none --infra-image bb --infra-command "sleep 1000"
+    scenario "pod: a server in it" 0 "*" "$P" run -d --pod pp --name ps bb httpd -f -p 127.0.0.1:80 -h /etc
+    scenario "pod: two containers share localhost" 0 "root:*" sh -c "sleep 0.5; $P run --rm --pod pp bb wget -q -O - http://127.0.0.1/passwd"
+    scenario "pod ps" 0 "pp Running 2" "$P" pod ps --format '{{.Name}} {{.Status}} {{.NumberOfContainers}}'
+    scenario "pod pause and unpause" 0 "*Paused*" sh -c "$P pod pause pp > /dev/null && $P pod ps --format '{{.Status}}' && $P pod unpause pp > /dev/null"
+    scenario "pod stop" 0 "*" "$P" pod stop -t 0 pp
+    pod=$("$P" pod inspect -f '{{.Id}}' pp 2> /dev/null || "$P" pod ps -q --no-trunc)
+    scenario "pod rm" 0 "*" "$P" pod rm -f pp
+fi
+cat > "$PLACE/pod.yaml" <<POD
+apiVersion: v1
+kind: Pod
+metadata: {name: kube}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: web, image: localhost/bb, imagePullPolicy: Never, command: [/bin/sh, -c, "echo \$GREETING; exec sleep 100"], env: [{name: GREETING, value: hi}],
+     securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true}, resources: {limits: {memory: 32Mi}}}
+POD
+# The first container of a pod that kube makes: catatonit, which a build puts into an image of Podman's own.
+scenario "kube play" 0 "*" "$P" kube play --network none "$PLACE/pod.yaml"
+scenario "kube play: user" 0 "1000" "$P" exec kube-web /bin/id -u
+scenario "kube play: read-only root" 1 "*Read-only*" "$P" exec kube-web /bin/touch /x
+scenario "kube play: memory limit" 0 "33554432" "$P" exec kube-web /bin/cat /sys/fs/cgroup/memory/memory.limit_in_bytes
+scenario "kube play: what it said" 0 "hi" "$P" logs kube-web
+scenario "kube down" 0 "*" "$P" kube down "$PLACE/pod.yaml"
+scenario "restart policy on-failure" 0 "2 5" sh -c "$RUN -d --net none --name r1 --restart on-failure:2 bb sh -c 'exit 5' > /dev/null; sleep 3; $P inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1; $P rm -f r1 > /dev/null"
+scenario "attach" 0 "*tick*" sh -c "$RUN -d --net none --name at bb sh -c 'sleep 1; echo tick' > /dev/null; $P attach --no-stdin at; $P rm -f at > /dev/null"
+scenario "published port" 0 "*root:*" sh -c "$RUN -d --name pub -p 127.0.0.1:8099:80 bb httpd -f -p 80 -h /etc > /dev/null; sleep 1; curl -s http://127.0.0.1:8099/passwd; $P rm -f -t 0 pub > /dev/null"
+scenario "generate systemd: its own command lines work" 0 "*5" sh -c "$RUN -d --net none --name gs bb sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' > /dev/null; $P generate systemd --name gs | grep -q 'ExecStart=.*start gs' && $P stop -t 5 gs > /dev/null; $P start gs > /dev/null; sleep 0.3; $P stop -t 5 gs > /dev/null; $P wait gs; $P rm gs > /dev/null"
+scenario "build: multi-stage, from scratch" 7 "*from scratch" sh -c "$P build -q --isolation oci --network none --runtime $RUNTIME -t multi $PLACE/multi > /dev/null && $RUN --rm --net none multi"
+
+# Rootless: an unprivileged user with ranges of ids, and no cgroup of his own.
+if chosen "rootless: run" && [ -z "$STORM" ]; then
+    for file in passwd group subuid subgid; do
+        cp /etc/$file "$PLACE/etc-$file" 2> /dev/null
+        case $file in
+        passwd) echo "engines:x:61234:61234::$PLACE/u:/bin/sh" ;;
+        group) echo "engines:x:61234:" ;;
+        *) echo "engines:200000:65536" ;;
+        esac >> "$PLACE/etc-$file"
+        [ -e /etc/$file ] && mount --bind "$PLACE/etc-$file" /etc/$file
+    done
+    mkdir -p "$PLACE/u/run" "$PLACE/u/tmp"
+    chmod 755 "$PLACE"
+    chmod 700 "$PLACE/u/run"
+    chown -R 61234:61234 "$PLACE/u"
+    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime_supports_json = ["crun", "runc", "runtime"]\n' > "$PLACE/u/containers.conf"
+    printf '#!/bin/sh\ncd %s/u && exec setpriv --reuid 61234 --regid 61234 --clear-groups env -u TMPDIR HOME=%s/u XDG_RUNTIME_DIR=%s/u/run CONTAINERS_CONF=%s/u/containers.conf podman --storage-driver vfs --runtime %s "$@"\n' \
+        "$PLACE" "$PLACE" "$PLACE" "$PLACE" "$RUNTIME" > "$PLACE/rl"
+    chmod +x "$PLACE/rl"
+    RL=$PLACE/rl
+    scenario "rootless: import" 0 "*" "$RL" import -q "$PLACE/image.tar" bb
+    scenario "rootless: run" 0 "hello" "$RL" run --rm --net none bb echo hello
+    scenario "rootless: ids" 0 "*0 *61234 *1*1 *200000 *65536" "$RL" run --rm --net none bb cat /proc/self/uid_map
+    scenario "rootless: exit status" 43 "" "$RL" run --rm --net none bb sh -c 'exit 43'
+    scenario "rootless: missing program is 127" 127 "*no/such*" "$RL" run --rm --net none bb /no/such
+    scenario "rootless: another user" 0 "1000" "$RL" run --rm --net none -u 1000 bb id -u
+    scenario "rootless: --userns keep-id" 0 "61234" "$RL" run --rm --net none --userns keep-id bb id -u
+    scenario "rootless: seccomp" 0 "Seccomp:	2" "$RL" run --rm --net none bb grep Seccomp: /proc/self/status
+    scenario "rootless: run -d, exec, stop" 0 "*5" sh -c "$RL run -d --net none --name d bb sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' > /dev/null; $RL exec d id -u && $RL stop -t 5 d > /dev/null; $RL wait d; $RL rm d > /dev/null"
+    scenario "rootless: a terminal" 0 "*/dev/pts/0*" script -qec "$RL run -it --rm --net none bb tty" /dev/null
+    if ! setpriv --reuid 61234 --regid 61234 --clear-groups test -w /dev/net/tun; then
+        skipped "rootless: network" "/dev/net/tun is not for everyone here"
+    elif command -v slirp4netns > /dev/null; then
+        scenario "rootless: network" 0 "*inet 10.0.2.100*" "$RL" run --rm --net slirp4netns bb ip -4 addr show dev tap0
+    else
+        skipped "rootless: network" "slirp4netns is not installed"
+    fi
+    scenario "rootless: build" 0 "*built*" sh -c "mkdir -p $PLACE/u/b && printf 'FROM bb\nRUN echo built > /x\nCMD cat /x\n' > $PLACE/u/b/Dockerfile && $RL build -q --isolation oci --network none --runtime $RUNTIME -t b $PLACE/u/b > /dev/null && $RL run --rm --net none b"
+    scenario "rootless: nothing is left" 0 "" "$RL" ps -aq
+fi
+
 p rm -fa -t 0 > /dev/null 2>&1
 p pod rm -fa > /dev/null 2>&1
 umount "$PLACE/storage/overlay" 2> /dev/null
+# A pod's own cgroup is Podman's, which leaves it in the hierarchies that hold no controller.
+[ -z "${pod:-}" ] || find /sys/fs/cgroup -maxdepth 4 -type d -path "*/$PARENT/$pod" -exec rmdir {} + 2> /dev/null
 left=$(left_behind)
 judge "nothing is left behind" 0 "" 0 "$left"
 finish

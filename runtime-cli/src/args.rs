@@ -85,6 +85,12 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
 }
 
+/// A switch whose absence, truth and falsehood are three things: `--name`, `--name=true`, `--name=false`.
+fn choice(name: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name("BOOL").help(help).num_args(0..=1).require_equals(true);
+    arg.default_missing_value("true").value_parser(clap::builder::BoolValueParser::new())
+}
+
 fn value(name: &'static str, what: &'static str, help: &'static str) -> Arg {
     let parser = clap::builder::OsStringValueParser::new();
     Arg::new(name).long(name).value_name(what).help(help).value_parser(parser)
@@ -144,11 +150,17 @@ fn state(command: Command) -> Command {
     command.about("Print the state of a container as JSON").arg(id())
 }
 
+/// crun's.
+fn regex(help: &'static str) -> Arg {
+    switch("regex", help).short('r')
+}
+
 fn kill(command: Command) -> Command {
     let signal = positional("signal", "Signal, by name or number [default: TERM]").required(false);
     command
         .about("Send a signal to a container's first process")
         .arg(switch("all", "Succeed even if the container is not running").short('a').hide(true))
+        .arg(regex("Signal every container whose id matches the extended regular expression given as container-id"))
         .arg(id())
         .arg(signal)
 }
@@ -157,6 +169,7 @@ fn delete(command: Command) -> Command {
     command
         .about("Delete a stopped container")
         .arg(switch("force", "Kill the container first; succeed if there is none").short('f'))
+        .arg(regex("Delete every container whose id matches the extended regular expression given as container-id"))
         .arg(id())
 }
 
@@ -175,7 +188,7 @@ fn exec(command: Command) -> Command {
         .arg(value("pid-file", "FILE", "Write the pid of the program to FILE"))
         .arg(value("process-label", "LABEL", "SELinux label of the program"))
         .arg(value("apparmor", "PROFILE", "AppArmor profile of the program"))
-        .arg(switch("no-new-privs", "Do not let the program gain privileges"))
+        .arg(choice("no-new-privs", "Do not let the program gain privileges; false: let it, whatever the config says"))
         .arg(values("cap", "NAME", "Add a capability").short('c'))
         .arg(
             value("preserve-fds", "N", "Pass N more descriptors, from 3 on, to the program")
@@ -192,6 +205,12 @@ fn exec(command: Command) -> Command {
 fn plan(command: Command) -> Command {
     bundle(command.about("Print what create would do, step by step, without doing it"))
         .arg(value("format", "FORMAT", "text or json").default_value("text"))
+        .arg(value(
+            "seccomp",
+            "CALL[,ARG…]",
+            "Say instead what the seccomp profile does with a system call, given its first arguments as far as they \
+             are known, and which rule decides",
+        ))
         .arg(positional("container-id", "Name of the container [default: plan]").required(false))
 }
 

@@ -128,7 +128,9 @@ impl<'a> Scan<'a> {
             return Err(Misuse::Flag(format!("flag provided but not defined: -{shown}")));
         };
         let Some(long) = found.get_long() else { return Ok(()) };
-        let value = if matches!(found.get_action(), ArgAction::SetTrue) {
+        let value = if optional_value(found) {
+            Some(value.map_or(Ok(true), |value| boolean(value, &shown))?.to_string().into())
+        } else if matches!(found.get_action(), ArgAction::SetTrue) {
             match value.map_or(Ok(true), |value| boolean(value, &shown))? {
                 true if long == "help" => {
                     self.help = true;
@@ -190,6 +192,11 @@ impl<'a> Scan<'a> {
         };
         Err(Misuse::Count(rule))
     }
+}
+
+/// Whether false is something else than absence.
+fn optional_value(flag: &Arg) -> bool {
+    flag.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
 
 /// Whether any number of positionals may follow the first.
@@ -282,6 +289,20 @@ mod tests {
         assert_eq!(text(&matches("kill x -9"), "signal"), Some("-9"));
         assert!(matches!(verb("start x -h"), Ok(Parsed::Help)));
         assert_eq!(text(&matches("start -- --help"), "container-id"), Some("--help"));
+    }
+
+    #[test]
+    fn false_is_not_absence() {
+        for (line, wanted) in [
+            ("exec x sh", None),
+            ("exec --no-new-privs x sh", Some(true)),
+            ("exec -no-new-privs=T x sh", Some(true)),
+            ("exec --no-new-privs=false x sh", Some(false)),
+            ("exec --no-new-privs --no-new-privs=0 x sh", Some(false)),
+        ] {
+            assert_eq!(matches(line).get_one::<bool>("no-new-privs").copied(), wanted, "{line}");
+        }
+        assert!(matches!(verb("exec --no-new-privs=maybe x sh"), Err(Misuse::Flag(_))));
     }
 
     #[test]

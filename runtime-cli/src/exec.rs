@@ -9,7 +9,7 @@ use runtime_core::{Console, Container, Exec, Runtime};
 use crate::attend::{attend, block_signals, failed};
 use crate::log::Logger;
 use crate::timeline::Record;
-use crate::{flag, launch, path, terminal, text, texts};
+use crate::{choice, flag, launch, path, terminal, text, texts};
 
 /// What runc exits with where it, and not the program, failed.
 const FAILURE: i32 = 255;
@@ -76,7 +76,7 @@ fn process(container: &Container, matches: &ArgMatches) -> Result<Process, Strin
     process.cwd = set("cwd").or(process.cwd);
     process.apparmor_profile = set("apparmor").or(process.apparmor_profile);
     process.selinux_label = set("process-label").or(process.selinux_label);
-    process.no_new_privileges |= flag(matches, "no-new-privs");
+    process.no_new_privileges = choice(matches, "no-new-privs").unwrap_or(process.no_new_privileges);
     process.env.get_or_insert_default().extend(texts(matches, "env"));
     let user = process.user.get_or_insert_default();
     if let Some(wanted) = set("user") {

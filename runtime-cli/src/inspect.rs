@@ -1,6 +1,7 @@
 //! `plan` and `check`: what create would do, and what is wrong with a bundle, without running anything.
 
 use clap::ArgMatches;
+use runtime_core::seccomp::{Explanation, Outcome};
 use runtime_core::{Config, Console, Create, Runtime};
 
 use crate::{launch, os, print, text};
@@ -10,6 +11,9 @@ const NAME: &str = "plan";
 
 /// Prints the plan of a bundle.
 pub fn plan(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
+    if let Some(call) = os(matches, "seccomp") {
+        return explain(runtime, matches, &call.to_string_lossy());
+    }
     let plan = with_request(matches, |request| runtime.plan(request))?.map_err(|error| error.to_string())?;
     let json = serde_json::to_string_pretty(&plan).map_err(|error| error.to_string())?;
     match text(matches, "format").as_str() {
@@ -17,6 +21,53 @@ pub fn plan(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
         "text" => print::result(&plain(&json)),
         _ => Err("invalid format option".to_owned()),
     }
+}
+
+/// Prints what the seccomp profile does with `call`: a name, and arguments behind commas.
+fn explain(runtime: &Runtime, matches: &ArgMatches, call: &str) -> Result<(), String> {
+    let mut words = call.split(',').map(str::trim);
+    let name = words.next().unwrap_or_default();
+    let args: Vec<u64> = words.map(number).collect::<Result<_, _>>()?;
+    let explained = with_request(matches, |request| runtime.explain_seccomp(request, name, &args))?;
+    let explained = explained.map_err(|error| error.to_string())?;
+    match text(matches, "format").as_str() {
+        "json" => {
+            let json = serde_json::to_string_pretty(&explained).map_err(|error| error.to_string())?;
+            print::result(&(json + "\n"))
+        }
+        "text" => match explained {
+            None => print::result("the config has no seccomp profile: every system call is allowed\n"),
+            Some(explained) => print::result(&explained.iter().map(verdict).collect::<String>()),
+        },
+        _ => Err("invalid format option".to_owned()),
+    }
+}
+
+/// Decimal or, behind 0x, hexadecimal; a negative number is what the kernel sees of it.
+fn number(text: &str) -> Result<u64, String> {
+    let number = match (text.strip_prefix("0x"), text.starts_with('-')) {
+        (Some(digits), _) => u64::from_str_radix(digits, 16).ok(),
+        (None, true) => text.parse::<i64>().ok().map(i64::cast_unsigned),
+        (None, false) => text.parse().ok(),
+    };
+    number.ok_or_else(|| format!("{text:?} is not a number: --seccomp takes CALL[,ARG…]"))
+}
+
+fn verdict(explained: &Explanation) -> String {
+    let Explanation { architecture, syscall, number, outcomes } = explained;
+    let number = number.map_or_else(|| "no such call".to_owned(), |number| number.to_string());
+    let mut text = format!("{architecture} {syscall} ({number})\n");
+    for outcome in outcomes {
+        let condition = match outcome.conditions.is_empty() {
+            true => String::new(),
+            false => format!("if {}: ", outcome.conditions.join(" and ")),
+        };
+        let errno = outcome.errno.map_or_else(String::new, |errno| format!(" {errno}"));
+        let Outcome { action, reason, pointer, .. } = outcome;
+        let place = if pointer.is_empty() { String::new() } else { format!(", {pointer}") };
+        text.push_str(&format!("  {condition}{action}{errno} ({reason}{place})\n"));
+    }
+    text
 }
 
 /// Prints everything that is wrong with a bundle; the exit status says whether anything is.
@@ -61,7 +112,8 @@ fn plain(json: &str) -> String {
             "}" | "]" => continue,
             _ => match member(content) {
                 Some((name, "{" | "[")) => format!("{name}:"),
-                Some((_, "null" | "[]" | "{}")) => continue,
+                // What is not done takes no line.
+                Some((_, "null" | "[]" | "{}" | "false" | "\"\"")) => continue,
                 Some((name, value)) => format!("{name}: {}", bare(value)),
                 None => format!("- {}", bare(content)),
             },
@@ -89,9 +141,19 @@ fn bare(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn numbers_of_arguments() {
+        for (text, wanted) in [("40", 40), ("0x7e020000", 0x7e02_0000), ("-1", u64::MAX), ("0", 0)] {
+            assert_eq!(super::number(text), Ok(wanted));
+        }
+        for text in ["", "x", "0x", "1 2", "-", "0xg"] {
+            assert!(super::number(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn json_without_punctuation() {
         let value = serde_json::json!({
-            "args": ["sh", "a \"b\""], "cwd": "/", "empty": [], "mounts": [{ "target": "proc", "flags": [] }], "uid": 0,
+            "args": ["sh", "a \"b\""], "cwd": "/", "empty": [], "none": "", "not": false, "mounts": [{ "target": "proc", "flags": [] }], "uid": 0,
         });
         let json = serde_json::to_string_pretty(&value).unwrap();
         let text = "args:\n  - sh\n  - \"a \\\"b\\\"\"\ncwd: /\nmounts:\n  -\n    target: proc\nuid: 0\n";

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use runtime_core::{Config, Console, Create};
 
+use crate::notify::{self, Manager};
 use crate::timeline::Record;
 use crate::{flag, os, path, sys, text};
 
@@ -25,6 +26,7 @@ pub struct Launch {
     no_new_keyring: bool,
     listen_fds: u32,
     preserve_fds: Vec<BorrowedFd<'static>>,
+    manager: Option<Manager>,
 }
 
 impl Launch {
@@ -45,7 +47,13 @@ impl Launch {
             no_new_keyring: flag(matches, "no-new-keyring"),
             listen_fds,
             preserve_fds: descriptors(listen_fds, preserve)?,
+            manager: notify::manager(),
         })
+    }
+
+    /// Who wants to hear that the program is ready.
+    pub fn manager(&self) -> Option<&Manager> {
+        self.manager.as_ref()
     }
 
     /// Whether the terminal is to be sent elsewhere.
@@ -77,6 +85,7 @@ impl Launch {
             timeline: self.timeline.timeline(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
+            notify: self.manager.is_some(),
             ..Create::default()
         }
     }

@@ -16,6 +16,7 @@ mod features;
 mod inspect;
 mod launch;
 mod log;
+mod notify;
 mod print;
 mod ps;
 mod relay;
@@ -34,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use runtime_core::{Entry, ErrorKind, Options, Runtime};
+use runtime_core::{Container, Entry, ErrorKind, Options, Runtime};
 
 use argv::{Misuse, Parsed};
 use launch::Launch;
@@ -181,10 +182,12 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
         "ps" => ps::ps(&container()?, &text(matches, "format"), words(matches, "options"))?,
         "update" => update::update(&container()?, matches)?,
         "checkpoint" | "restore" => return Err(format!("{verb} is not supported by this version of {}", args::NAME)),
-        "start" => container()?.start().map_err(|error| error.to_string())?,
+        "start" => start(&container()?, log)?,
         "state" => print::state(&container()?.state().map_err(|error| error.to_string())?)?,
-        "kill" => kill(&runtime, &id, matches)?,
-        "delete" => runtime.delete(&id, flag(matches, "force")).map_err(|error| error.to_string())?,
+        "kill" => each(&runtime, &id, matches, |id| kill(&runtime, id, matches))?,
+        "delete" => each(&runtime, &id, matches, |id| {
+            runtime.delete(id, flag(matches, "force")).map_err(|error| error.to_string())
+        })?,
         _ => list(&runtime, matches, root.explicit)?,
     }
     Ok(0)
@@ -206,12 +209,52 @@ fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, Str
             if seccomp_report.is_some() {
                 return Err("--seccomp-report needs a runtime that stays: it cannot be used with --detach".to_owned());
             }
-            return runtime.run(&launch.detached()).map(|_| 0).map_err(|error| error.to_string());
+            let container = runtime.run(&launch.detached()).map_err(|error| error.to_string())?;
+            if let Some(manager) = launch.manager() {
+                let socket = container.notify_socket().map_err(|error| error.to_string())?;
+                notify::wait(&container, socket, manager, log);
+            }
+            return Ok(0);
         }
         let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper"), seccomp_report };
         run::foreground(runtime, &launch, manner, log)
     };
     run().map_err(|message| format!("{} run failed: {message}", args::NAME))
+}
+
+/// Starts a container that may have something to tell the service manager, see [`notify`].
+fn start(container: &Container, log: &Logger) -> Result<(), String> {
+    let said = |error: runtime_core::Error| error.to_string();
+    let Some(manager) = notify::manager() else { return container.start().map_err(said) };
+    // Before the program, which may look for it at once.
+    let socket = container.notify_socket().map_err(said)?;
+    container.start().map_err(said)?;
+    notify::wait(container, socket, &manager, log);
+    Ok(())
+}
+
+/// Does it with the container `id`, or by `--regex` with every one that it matches, whatever becomes of the others.
+fn each(
+    runtime: &Runtime,
+    id: &str,
+    matches: &ArgMatches,
+    act: impl Fn(&str) -> Result<(), String>,
+) -> Result<(), String> {
+    if !flag(matches, "regex") {
+        return act(id);
+    }
+    let pattern = sys::Pattern::new(id).map_err(|error| format!("invalid regular expression {id:?}: {error}"))?;
+    let mut failed = Vec::new();
+    for entry in runtime.list().map_err(|error| error.to_string())? {
+        match entry {
+            Ok(container) if !pattern.matches(container.id()) => {}
+            Ok(container) => {
+                failed.extend(act(container.id()).err().map(|error| format!("{}: {error}", container.id())));
+            }
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
 fn kill(runtime: &Runtime, id: &str, matches: &ArgMatches) -> Result<(), String> {
@@ -234,7 +277,6 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
         _ => return Err("invalid format option".to_owned()),
     };
     let mut states = Vec::new();
-    let mut owners = print::Owners::default();
     match std::fs::symlink_metadata(runtime.root()) {
         // A root nobody made holds nothing; one that was named is a mistake.
         Err(error) if error.kind() == IoErrorKind::NotFound && !explicit => return print::list(&[], format),
@@ -246,12 +288,7 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
     }
     for entry in runtime.list().map_err(|error| error.to_string())? {
         match entry.and_then(|container| container.state()) {
-            Ok(mut state) => {
-                if format != ListFormat::Quiet {
-                    state.owner = owners.of(&runtime.root().join(&state.id));
-                }
-                states.push(state);
-            }
+            Ok(state) => states.push(state),
             Err(error) => print::error_line(&error.to_string()),
         }
     }
@@ -299,7 +336,12 @@ fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
 }
 
 fn flag(matches: &ArgMatches, name: &str) -> bool {
-    matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false)
+    choice(matches, name).unwrap_or(false)
+}
+
+/// A switch that may also be absent.
+fn choice(matches: &ArgMatches, name: &str) -> Option<bool> {
+    matches.try_get_one::<bool>(name).ok().flatten().copied()
 }
 
 /// A path given as `name`, made absolute; an empty one is none, as in runc.

@@ -1,9 +1,5 @@
 //! What verbs write: bytes to standard output and error, the version, the state and the list of containers.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use nix::errno::Errno;
 use runtime_core::state::State;
 
@@ -103,45 +99,4 @@ fn rows(states: &[State]) -> Table<6> {
         ]);
     }
     table
-}
-
-/// Names of the owners of state directories, from /etc/passwd alone: a static binary has no NSS.
-#[derive(Default)]
-pub struct Owners {
-    passwd: Option<String>,
-}
-
-impl Owners {
-    /// Owner of `directory`: a name, or `#uid`; empty if the directory is gone.
-    pub fn of(&mut self, directory: &Path) -> String {
-        let Ok(metadata) = fs::metadata(directory) else { return String::new() };
-        let uid = metadata.uid();
-        let passwd = self.passwd.get_or_insert_with(|| {
-            let bytes = fs::read("/etc/passwd").unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
-        name_of(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
-    }
-}
-
-/// passwd(5): name:password:uid:…
-fn name_of(passwd: &str, uid: u32) -> Option<&str> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty())?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_users() {
-        let passwd = "root:x:0:0::/root:/bin/sh\n\n#odd\n:x:7:\nwww:x:33:33\n";
-        assert_eq!(name_of(passwd, 0), Some("root"));
-        assert_eq!(name_of(passwd, 33), Some("www"));
-        assert_eq!(name_of(passwd, 7), None);
-    }
 }

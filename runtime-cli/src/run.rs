@@ -15,7 +15,7 @@ use runtime_core::{ReportTo, Runtime};
 use crate::attend::{attend, block_signals, failed};
 use crate::launch::Launch;
 use crate::log::{Level, Logger};
-use crate::terminal;
+use crate::{notify, terminal};
 
 /// What to do besides waiting.
 #[derive(Clone, Debug)]
@@ -47,7 +47,11 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
     request.seccomp_report = to;
     let container = runtime.run(&request).map_err(|error| error.to_string())?;
     request.seccomp_report = None;
+    let teller = launch.manager().and_then(|manager| notify::spawn(&container, manager));
     let status = attend(&container, &signals);
+    if let Some(teller) = teller {
+        notify::join(teller, log);
+    }
     if !manner.keep
         && let Err(error) = container.delete(status.is_err())
     {

@@ -2,6 +2,8 @@
 //! inherited, signal dispositions and the size of a terminal.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::errno::Errno;
@@ -14,7 +16,7 @@ use nix::sys::stat::Mode;
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc::c_int {
-    use std::ffi::{CStr, OsStr};
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     let count = usize::try_from(argc).unwrap_or(0);
@@ -79,6 +81,41 @@ pub fn inherited(fd: RawFd) -> Result<BorrowedFd<'static>, Errno> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
+/// An extended regular expression, see regex(7).
+pub struct Pattern(Box<libc::regex_t>);
+
+impl Pattern {
+    /// Compiles `text`; an error says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let text = CString::new(text).map_err(|_| "it has a NUL byte".to_owned())?;
+        let mut compiled = Box::new(MaybeUninit::<libc::regex_t>::zeroed());
+        // SAFETY: the text ends in NUL, and `compiled` is a `regex_t` to be filled, on the heap so that it stays put.
+        let code = unsafe { libc::regcomp(compiled.as_mut_ptr(), text.as_ptr(), libc::REG_EXTENDED | libc::REG_NOSUB) };
+        if code == 0 {
+            // SAFETY: regcomp(3) has filled it; all zeros were a valid `regex_t` to begin with.
+            return Ok(Self(unsafe { compiled.assume_init() }));
+        }
+        let mut message = [0_u8; 128];
+        // SAFETY: writes at most the given size, NUL included, and only reads the structure, which is initialized.
+        unsafe { libc::regerror(code, compiled.as_ptr(), message.as_mut_ptr().cast(), message.len()) };
+        Err(CStr::from_bytes_until_nul(&message).unwrap_or_default().to_string_lossy().into_owned())
+    }
+
+    /// Whether some part of `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        let Ok(text) = CString::new(text) else { return false };
+        // SAFETY: `self` was compiled, the text ends in NUL, and no places of matches are asked for.
+        unsafe { libc::regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
+    }
+}
+
+impl Drop for Pattern {
+    fn drop(&mut self) {
+        // SAFETY: `self` was compiled, and is freed once.
+        unsafe { libc::regfree(&raw mut *self.0) };
+    }
+}
+
 mod ioctl {
     nix::ioctl_read_bad!(get_size, libc::TIOCGWINSZ, libc::winsize);
     nix::ioctl_write_ptr_bad!(set_size, libc::TIOCSWINSZ, libc::winsize);
@@ -98,4 +135,19 @@ pub fn set_window_size(fd: BorrowedFd<'_>, size: &libc::winsize) -> Result<(), E
     use std::os::fd::AsRawFd;
     // SAFETY: TIOCSWINSZ reads one `winsize`, and `size` is one, alive for the call.
     unsafe { ioctl::set_size(fd.as_raw_fd(), size) }.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn patterns() {
+        let matches = |pattern: &str, text: &str| Pattern::new(pattern).unwrap().matches(text);
+        assert!(matches("^a[0-9]+$", "a17") && matches("b|c", "xcx") && matches("", "x"));
+        assert!(!matches("^a[0-9]+$", "a17b") && !matches("a+b", "aa") && !matches(".", "a\0"));
+        for wrong in ["(", "[a", "*", "a{2,1}", "a\0b"] {
+            assert!(Pattern::new(wrong).is_err_and(|message| !message.is_empty()), "{wrong}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `Container`: a handle on one container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::runtime::Launcher;
@@ -45,6 +46,8 @@ pub struct Container {
     /// Takes what hooks have to say.
     pub(crate) log: Option<Log>,
     console: Mutex<Option<OwnedFd>>,
+    /// Of a run with [`Create::notify`](crate::Create::notify).
+    ear: Mutex<Option<UnixDatagram>>,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<OwnedFd>,
 }
@@ -60,6 +63,7 @@ impl Container {
             launcher,
             log: None,
             console: Mutex::new(None),
+            ear: Mutex::new(None),
             pidfd: OnceLock::new(),
         }
     }
@@ -75,6 +79,12 @@ impl Container {
     pub(crate) fn holding(mut self, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
         self.pidfd = OnceLock::from(pidfd);
         self.console = Mutex::new(console);
+        self
+    }
+
+    /// Adds the socket that the program of a run says it is ready on.
+    pub(crate) fn hearing(mut self, ear: Option<UnixDatagram>) -> Self {
+        self.ear = Mutex::new(ear);
         self
     }
 
@@ -167,6 +177,15 @@ impl Container {
     /// Waits for the first process, which must be a child of the calling process (after `create` or `run`).
     pub fn wait(&self) -> Result<ExitStatus> {
         crate::verb::kill::wait(self)
+    }
+
+    /// The socket on which the program says that it is ready (sd_notify(3)): that of a run, once; else one bound now,
+    /// for a [`start`](Self::start) that follows. `None`: made without [`Create::notify`](crate::Create::notify).
+    pub fn notify_socket(&self) -> Result<Option<UnixDatagram>> {
+        match self.ear.lock().ok().and_then(|mut ear| ear.take()) {
+            Some(ear) => Ok(Some(ear)),
+            None => crate::verb::notify::bind(self),
+        }
     }
 
     /// The terminal's master side, once, of a container made with [`Console::Keep`](crate::Console::Keep).

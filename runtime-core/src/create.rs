@@ -71,6 +71,9 @@ pub struct Create<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Show the program a socket on which it says that it is ready (sd_notify(3)); the caller hears it through
+    /// [`Container::notify_socket`](crate::Container::notify_socket).
+    pub notify: bool,
     /// Report what the seccomp profile denies.
     pub seccomp_report: Option<ReportTo>,
 }

@@ -123,6 +123,17 @@ impl Runtime {
         }
     }
 
+    /// What the seccomp profile of a bundle does with a system call, on each architecture it is for, and why; `args` are
+    /// the call's first arguments, as far as they are known. `None`: the config has no profile.
+    pub fn explain_seccomp(
+        &self,
+        request: &crate::Create<'_>,
+        call: &str,
+        args: &[u64],
+    ) -> Result<Option<Vec<crate::seccomp::Explanation>>> {
+        crate::verb::explain::explain(request, call, args)
+    }
+
     /// The container called `id`. Error [`NotFound`](crate::ErrorKind::NotFound) if there is none.
     pub fn container(&self, id: &str) -> Result<Container> {
         crate::verb::state::load(self, id)

@@ -16,6 +16,7 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
         ("fake-input", []) => crate::sys::fake_input(),
         ("copy", []) => copy(),
         ("write-fds", [path]) => status(std::fs::write(path, crate::report::descriptors().to_string())),
+        ("notify", [message, then @ ..]) => notify(message, then),
         ("echo", words) => {
             let mut out = std::io::stdout();
             status(out.write_all(format!("{}\n", words.join(" ")).as_bytes()).and_then(|()| out.flush()))
@@ -77,9 +78,20 @@ fn overwrite(path: &str) -> bool {
     std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(b"\x7f")).is_ok()
 }
 
+/// Says `message` as sd_notify(3) does, then acts on.
+fn notify(message: &str, then: &[&str]) -> i32 {
+    let Ok(path) = std::env::var("NOTIFY_SOCKET") else { return 92 };
+    let said = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(message.as_bytes(), path));
+    match (said, then) {
+        (Ok(_), [verb, args @ ..]) => act(verb, args),
+        (said, _) => status(said.map(drop)),
+    }
+}
+
 /// Standard input to standard output, and how much it was to standard error.
 fn copy() -> i32 {
-    match std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()) {
+    let mut out = std::io::stdout();
+    match std::io::copy(&mut std::io::stdin(), &mut out).and_then(|count| out.flush().map(|()| count)) {
         Ok(count) => {
             eprintln!("copied {count}");
             0

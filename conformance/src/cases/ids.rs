@@ -178,7 +178,8 @@ fn path_decides_the_lookup(t: &Test) -> Outcome {
 fn no_path_no_lookup(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/process/args", json!(["probe", "exit", "7"]));
     let marker = format!("{}={}", crate::leak::MARKER, t.id);
-    t.run_refused(&bundle.with("/process/env", json!([marker])), "executable file not found in $PATH").map(drop)
+    t.run_refused(&bundle.with("/process/env", json!([marker])), "exec: \"probe\": executable file not found in $PATH")
+        .map(drop)
 }
 
 fn streams_belong_to_the_user(t: &Test) -> Outcome {

@@ -10,6 +10,7 @@ mod exec;
 mod features;
 mod hook;
 mod ids;
+mod inspect;
 mod isolation;
 mod label;
 mod lifecycle;
@@ -21,9 +22,12 @@ mod mounting;
 mod namespace;
 mod net_device;
 mod node;
+mod notify;
+mod option;
 mod paths;
 mod privilege;
 mod process;
+mod proof;
 mod rdt;
 mod resource;
 mod root;
@@ -56,6 +60,7 @@ pub fn all() -> Vec<Case> {
         features::CASES,
         hook::CASES,
         ids::CASES,
+        inspect::CASES,
         label::CASES,
         limits::CASES,
         live::CASES,
@@ -65,6 +70,8 @@ pub fn all() -> Vec<Case> {
         namespace::CASES,
         net_device::CASES,
         node::CASES,
+        notify::CASES,
+        option::CASES,
         paths::CASES,
         privilege::CASES,
         rdt::CASES,
@@ -80,6 +87,7 @@ pub fn all() -> Vec<Case> {
         systemd::CASES,
         terminal::CASES,
         trace::CASES,
+        proof::CASES,
     ];
     nouns.concat()
 }

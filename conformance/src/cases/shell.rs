@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 cases!["shell":
-    busybox_prompt_and_status, busybox_interrupt, busybox_job_control, busybox_resize, resize_is_a_signal, busybox_end_of_file,
+    busybox_prompt_and_status, busybox_interrupt, busybox_job_control, busybox_resize, resize_is_a_signal, exec_resize, busybox_end_of_file,
     busybox_much_output, killed_by_term_restores_the_terminal, term_is_forwarded, closed_terminal_ends_it,
     status_of_a_signal, debian_prompt_and_status, debian_job_control, debian_resize, debian_tools,
     debian_create_start_delete,
@@ -66,8 +66,13 @@ struct Session {
 impl Session {
     fn start(t: &Test, bundle: &Bundle) -> Outcome<Self> {
         bundle.save()?;
+        Self::of(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    }
+
+    /// Another verb on a terminal.
+    fn of(t: &Test, args: &[&str]) -> Outcome<Self> {
         let pty = Pty::new(33, 101)?;
-        let inner = t.command(&[], &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]);
+        let inner = t.command(&[], args);
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
         for (name, value) in inner.get_envs() {
@@ -216,6 +221,35 @@ fn resize_is_a_signal(t: &Test) -> Outcome {
     resize(&session.pty.master, 44, 120)?;
     session.pty.expect("44 120\r\n")?;
     check_eq!(session.end()?, (6, true), "exit status, terminal restored");
+    Ok(())
+}
+
+/// A second shell in a container that has none itself: prompt, size, resize, interrupt, status.
+fn exec_resize(t: &Test) -> Outcome {
+    let bundle = busybox(t)?.with("/process/terminal", json!(false));
+    t.sleeper(bundle)?;
+    let mut session = Session::of(t, &["exec", "--tty", &t.id, "/bin/sh"])?;
+    session.prompt()?;
+    session.line("stty size", "33 101\r\n")?;
+    session.prompt()?;
+    for (rows, columns) in [(44, 120), (10, 20), (200, 300)] {
+        resize(&session.pty.master, rows, columns)?;
+        std::thread::sleep(Duration::from_millis(200));
+        session.line("stty size", &format!("\n{rows} {columns}\r\n"))?;
+        session.prompt()?;
+    }
+    session.line("tty", "/dev/pts/")?;
+    session.prompt()?;
+    session.line("sleep 1000", "sleep 1000\r\n")?;
+    std::thread::sleep(Duration::from_millis(300));
+    session.pty.send("\x03")?;
+    session.prompt()?;
+    session.pty.send("exit 7\r")?;
+    let end = session.end();
+    let status = t.state()?["status"].clone();
+    t.delete()?;
+    check_eq!(end?, (7, true), "exit status, terminal restored");
+    check_eq!(status, json!("running"), "the container itself");
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub(super) fn failed(place: &Place, what: &str, call: &str, name: &str, errno: E
 }
 
 /// Opens the mount point, and makes sure that it is one.
-fn mount_point(place: &Place) -> Result<OwnedFd> {
+pub(super) fn mount_point(place: &Place) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let fail = |call: &str, errno: Errno| {
         Error::system("cannot use control groups", format!("{call}({:?})", place.mount), errno as i32)

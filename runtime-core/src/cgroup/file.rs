@@ -13,8 +13,12 @@ const COMMON: usize = 4096;
 
 /// Opens a directory beneath `dir`, in the same mount.
 pub(super) fn beneath(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    resolve(dir, path, flags | OFlag::O_DIRECTORY)
+}
+
+fn resolve(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
-    let how = OpenHow::new().flags(flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(resolve);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     loop {
         match openat2(&dir, path, how) {
             // A rename or mount elsewhere on the host made the kernel unsure; and signals.
@@ -32,7 +36,15 @@ pub(super) fn open(dir: impl AsFd, name: &str, flags: OFlag) -> Result<File, Err
 
 /// The whole of a small file.
 pub(super) fn read(dir: impl AsFd, name: &str) -> Result<String, Errno> {
-    let mut file = open(dir, name, OFlag::O_RDONLY)?;
+    read_all(open(dir, name, OFlag::O_RDONLY)?)
+}
+
+/// The same of one in a directory beneath `dir`, in the same mount.
+pub(super) fn read_beneath(dir: impl AsFd, path: &str) -> Result<String, Errno> {
+    read_all(resolve(dir, path, OFlag::O_RDONLY)?.into())
+}
+
+fn read_all(mut file: File) -> Result<String, Errno> {
     let mut text = vec![0; COMMON];
     let mut length = 0;
     loop {

@@ -1,12 +1,13 @@
 //! Freezing: version 2 `cgroup.freeze`, version 1 `freezer.state`.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::dir::{self, Dir};
-use super::{Cgroup, file};
+use super::{Cgroup, Place, Placement, check_sound, file};
 use crate::{Error, ErrorKind, Result};
 
 /// First and longest pause between two looks.
@@ -47,6 +48,47 @@ fn has(events: &str, line: &str) -> bool {
     events.lines().any(|have| have == line)
 }
 
+/// A look at whether containers are frozen, and at nothing else of their cgroups. The mount point stays open: `list` looks
+/// at every container.
+#[derive(Debug, Default)]
+pub(crate) struct Freezer(OnceLock<(String, OwnedFd)>);
+
+impl Freezer {
+    /// As [`Cgroup::is_frozen`].
+    pub(crate) fn is_frozen(&self, placement: &Placement) -> Result<bool> {
+        check_sound(placement)?;
+        let Some(place) = placement.of("freezer").and_then(|at| placement.dirs.get(at)) else { return Ok(false) };
+        let own;
+        let mount = match self.0.get() {
+            Some((path, mount)) if *path == place.mount => mount,
+            Some(_) => {
+                own = dir::mount_point(place)?;
+                &own
+            }
+            None => {
+                let opened = (place.mount.clone(), dir::mount_point(place)?);
+                &self.0.get_or_init(|| opened).1
+            }
+        };
+        let name = asked_in(place);
+        match file::read_beneath(mount, &format!("{}/{name}", place.path)) {
+            Ok(value) => Ok(asks(place, &value)),
+            Err(errno) if file::is_gone(errno) => Ok(false),
+            Err(errno) => Err(dir::failed(place, "read the state of", "read", name, errno)),
+        }
+    }
+}
+
+/// The file that says whether the container is to be frozen: `cgroup.events` follows only once the last task has
+/// stopped.
+fn asked_in(place: &Place) -> &'static str {
+    if place.v2 { "cgroup.freeze" } else { "freezer.state" }
+}
+
+fn asks(place: &Place, value: &str) -> bool {
+    if place.v2 { value.trim() == "1" } else { value.trim() != "THAWED" }
+}
+
 impl Cgroup {
     /// The directory that can freeze the container.
     fn freezer(&self) -> Option<&Dir> {
@@ -61,12 +103,7 @@ impl Cgroup {
     /// True if the container is frozen, or being frozen. A cgroup that is gone is not frozen.
     pub fn is_frozen(&self) -> Result<bool> {
         let Some(dir) = self.freezer() else { return Ok(false) };
-        let asked = match dir.place.v2 {
-            // What was asked for: `cgroup.events` follows only once the last task has stopped.
-            true => file::read(&dir.fd, "cgroup.freeze").map(|value| value.trim() == "1"),
-            false => is_frozen(dir),
-        };
-        match asked {
+        match file::read(&dir.fd, asked_in(&dir.place)).map(|value| asks(&dir.place, &value)) {
             Err(errno) if file::is_gone(errno) => Ok(false),
             other => other.map_err(|errno| dir::failed(&dir.place, "read the state of", "read", "", errno)),
         }

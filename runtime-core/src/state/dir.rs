@@ -23,6 +23,8 @@ pub(crate) const FIFO: &str = "exec.fifo";
 pub(crate) const GATE: &str = "gate";
 /// The fifo in which the stage tells `start` why execve failed.
 pub(crate) const STATUS: &str = "status.fifo";
+/// Directory with the socket a program says it is ready on.
+pub(crate) const NOTIFY: &str = "notify";
 /// Tells of the hook that runs, so that a delete finds it.
 const HOOK: &str = "hook";
 /// Bytes read of it.
@@ -189,6 +191,7 @@ impl Dir {
     /// record is in it, so what else there may be is looked for only if the directory cannot be removed.
     pub(crate) fn remove(&self) -> Result<()> {
         if self.may_hold_directories()? {
+            self.remove_socket()?;
             self.sweep(json::NAME)?;
         }
         if self.remove_record()? {
@@ -219,6 +222,16 @@ impl Dir {
     fn remove_record(&self) -> Result<bool> {
         self.remove_file(json::NAME)?;
         self.remove_empty()
+    }
+
+    /// Empties [`NOTIFY`], which is then swept away.
+    fn remove_socket(&self) -> Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let Ok(dir) = openat(&self.fd, NOTIFY, flags, Mode::empty()) else { return Ok(()) };
+        match unlinkat(&dir, "notify.sock", UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(self.failed_remove("notify/notify.sock", e)),
+        }
     }
 
     fn remove_file(&self, name: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -96,8 +96,33 @@ impl Record {
 
 /// Reads the record in `dir`; `None`: there is none. Error BadState: it cannot be used.
 pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
-    let Some(text) = read_text(dir)? else { return Ok(None) };
-    let record: Record = serde_json::from_slice(&text).map_err(|e| bad(format!("not a container's record: {e}")))?;
+    read_text(dir)?.map(|text| parse(&text, id)).transpose()
+}
+
+/// The same by way of the directory above, without opening the container's own: `None` also without that.
+pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new().flags(READ).resolve(resolve);
+    let path = format!("{id}/{NAME}");
+    let opened = loop {
+        match openat2(root, path.as_str(), how) {
+            // A rename somewhere on the host made the kernel unsure; and signals.
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => break result,
+        }
+    };
+    match opened {
+        Ok(fd) => Ok(Some(parse(&read_file(fd.into())?, id)?)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ENOTDIR) => Err(bad(format!("{id:?} is not a directory"))),
+        Err(Errno::ELOOP | Errno::EXDEV) => Err(bad(format!("there is a link in {path:?}"))),
+        Err(Errno::ENXIO) => Err(bad("not a regular file".into())),
+        Err(e) => Err(Error::io("read the container's record", format!("openat2({path:?})"), e)),
+    }
+}
+
+fn parse(text: &[u8], id: &str) -> Result<Record> {
+    let record: Record = serde_json::from_slice(text).map_err(|e| bad(format!("not a container's record: {e}")))?;
     match record.version {
         0 => return Err(bad("not a container's record: it has no version".into())),
         VERSION => {}
@@ -109,7 +134,7 @@ pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
     if record.id != id {
         return Err(bad(format!("the record of container {:?}, not of {id}", record.id)));
     }
-    Ok(Some(record))
+    Ok(record)
 }
 
 /// What can be read of a record that [`read`] refuses, for a delete by force. What identifies a process comes
@@ -139,16 +164,22 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
     }
 }
 
-/// The bytes of the file. Whatever else stands in its place is an error, not a wait: O_NONBLOCK for a FIFO,
-/// O_NOFOLLOW for a link, a limit for what never ends.
+/// Whatever else stands in the record's place is an error, not a wait: O_NONBLOCK for a FIFO, O_NOFOLLOW for a link.
+const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
+/// The bytes of the file; `None`: there is none.
 fn read_text(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let mut file = match openat(dir, NAME, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::ELOOP | Errno::ENXIO) => return Err(bad("not a regular file".into())),
-        Err(e) => return Err(Error::io("read the container's record", format!("openat({NAME:?})"), e)),
-    };
+    match openat(dir, NAME, READ, Mode::empty()) {
+        Ok(fd) => read_file(File::from(fd)).map(Some),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ELOOP | Errno::ENXIO) => Err(bad("not a regular file".into())),
+        Err(e) => Err(Error::io("read the container's record", format!("openat({NAME:?})"), e)),
+    }
+}
+
+/// All of an open record, up to a limit for what never ends.
+fn read_file(mut file: File) -> Result<Vec<u8>> {
     let fail = |e: std::io::Error| Error::io("read the container's record", format!("read({NAME:?})"), e);
     let stat = fstat(&file).map_err(|e| fail(e.into()))?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
@@ -164,7 +195,7 @@ fn read_text(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
         std::io::ErrorKind::UnexpectedEof => bad("cut short while it was read".into()),
         _ => fail(e),
     })?;
-    Ok(Some(text))
+    Ok(text)
 }
 
 /// Writes beside and renames over, so that a reader and a crash find the old record or the new one. `durable`: also a

@@ -11,7 +11,7 @@ mod root;
 mod status;
 
 pub(crate) use clock::now;
-pub(crate) use dir::{Dir, FIFO, GATE, STATUS};
+pub(crate) use dir::{Dir, FIFO, GATE, NOTIFY, STATUS};
 pub(crate) use identity::Init;
 pub use json::{Record, VERSION};
 pub(crate) use owner::Owners;

@@ -11,6 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use super::{Record, json, not_found};
+use crate::cgroup::Freezer;
 use crate::{Error, ErrorKind, Result};
 
 /// An open state directory. Everything below it is reached through this descriptor, so that a rename of
@@ -20,6 +21,7 @@ pub(crate) struct Root {
     path: PathBuf,
     boot_id: OnceLock<String>,
     durable: OnceLock<bool>,
+    freezer: Freezer,
 }
 
 impl Root {
@@ -36,7 +38,8 @@ impl Root {
         };
         let stat = fstat(&fd).map_err(|e| Error::io("open the state directory", format!("fstat({path:?})"), e))?;
         trust(path, &stat)?;
-        Ok(Self { fd, path: path.to_owned(), boot_id: OnceLock::new(), durable: OnceLock::new() })
+        let path = path.to_owned();
+        Ok(Self { fd, path, boot_id: OnceLock::new(), durable: OnceLock::new(), freezer: Freezer::default() })
     }
 
     /// Opens `path`, after making it and what is above it with mode 0700 where needed.
@@ -73,6 +76,11 @@ impl Root {
         *self.durable.get_or_init(|| !json::is_memory(self.fd.as_fd()))
     }
 
+    /// Whether the container is frozen. A cgroup that is gone or cannot be read does not hold the process back.
+    pub(crate) fn is_frozen(&self, record: &Record) -> bool {
+        record.cgroup.as_ref().is_some_and(|placement| self.freezer.is_frozen(placement).unwrap_or(false))
+    }
+
     /// Whether `<root>/<id>/<name>` is there.
     pub(crate) fn has(&self, id: &str, name: &str) -> Result<bool> {
         let path = format!("{id}/{name}");
@@ -85,16 +93,7 @@ impl Root {
 
     /// The record of `id`; error NotFound where there is none, also while one is being made.
     pub(crate) fn read(&self, id: &str) -> Result<Record> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let dir = match nix::fcntl::openat(&self.fd, id, flags, Mode::empty()) {
-            Ok(dir) => dir,
-            Err(Errno::ENOENT) => return Err(not_found()),
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                return Err(Error::new(ErrorKind::BadState, format!("{:?} is not a directory", self.path.join(id))));
-            }
-            Err(e) => return Err(Error::io("open the container's directory", format!("openat({id:?})"), e)),
-        };
-        json::read(dir.as_fd(), id)?.ok_or_else(not_found)
+        json::read_below(self.fd.as_fd(), id)?.ok_or_else(not_found)
     }
 
     /// Names of the directories in it, sorted. A name that is not UTF-8 is shown with replacement characters.

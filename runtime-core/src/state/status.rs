@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Dir, FIFO, GATE, Record, Root};
-use crate::cgroup::Cgroup;
 use crate::{ErrorKind, Result};
 
 /// Status of a container, derived on every call and never stored (runtime.md, "State").
@@ -49,7 +48,7 @@ impl Status {
         if !record.is_alive(root.boot_id()?)? {
             return Ok(Self::Stopped);
         }
-        if is_frozen(record) {
+        if root.is_frozen(record) {
             return Ok(Self::Paused);
         }
         if record.inline_gate {
@@ -64,12 +63,6 @@ impl Status {
             Self::Running
         })
     }
-}
-
-/// A cgroup that is gone or cannot be read does not hold the process back.
-pub(crate) fn is_frozen(record: &Record) -> bool {
-    let frozen = |placement| Cgroup::open(placement).and_then(|cgroup| cgroup.is_frozen());
-    record.cgroup.as_ref().is_some_and(|placement| frozen(placement).unwrap_or(false))
 }
 
 /// Whether someone holds the lock of `id`.

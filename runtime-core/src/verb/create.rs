@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::value::RawValue;
 
-use super::hook;
+use super::{hook, notify};
 use crate::cgroup::Cgroup;
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
@@ -42,7 +43,10 @@ pub(crate) fn run(runtime: &Runtime, request: &Create<'_>) -> Result<Container> 
 fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Container> {
     crate::id::check(request.id)?;
     let bundle = absolute(request.bundle)?;
-    let (spec, text) = config(&bundle, request.config)?;
+    let (mut spec, text) = config(&bundle, request.config)?;
+    if request.notify {
+        notify::amend(&mut spec, &absolute(Some(runtime.root()))?, request.id);
+    }
     let (plan, manager) = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
@@ -56,11 +60,12 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
         let _ = dir.remove();
     })?;
-    let mut place = Site { cgroup: None, manager };
+    let mut place = Site { cgroup: None, manager, ear: None };
     let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
             let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
+            let container = container.hearing(place.ear.take());
             if inline { started(&mut dir, container) } else { Ok(container) }
         }
         Err(error) => {
@@ -90,6 +95,8 @@ struct Site {
     cgroup: Option<Cgroup>,
     /// The systemd that keeps cgroups, if one does.
     manager: Option<Manager>,
+    /// Where the program of a run says that it is ready.
+    ear: Option<UnixDatagram>,
 }
 
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
@@ -136,6 +143,10 @@ fn make(
     // The intent: from here on `delete --force` knows what may exist.
     dir.write(record)?;
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
+    if request.notify {
+        notify::prepare(dir)?;
+        place.ear = inline_ear(dir, record)?;
+    }
     let mut placeholder = None;
     if let Some(planned) = &plan.cgroup {
         if let (Some(planned), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
@@ -199,6 +210,11 @@ fn make(
     launch.commit()
 }
 
+/// A created container's socket is bound by its start.
+fn inline_ear(dir: &Dir, record: &Record) -> Result<Option<UnixDatagram>> {
+    record.inline_gate.then(|| notify::bind_in(dir)).transpose()
+}
+
 /// Has systemd make the unit, around a process that holds the place.
 fn enter_unit(manager: &mut Manager, planned: &UnitPlan) -> Result<Option<Placeholder>> {
     let placeholder = match planned.unit.is_slice() {
@@ -236,7 +252,7 @@ fn make_cgroup(
     Ok(record.cgroup.is_some().then_some(cgroup))
 }
 
-fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
+pub(super) fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
     let bundle = bundle.unwrap_or(Path::new("."));
     let path = std::path::absolute(bundle).map_err(|e| Error::io("cannot find the bundle", "getcwd()", e))?;
     if path.to_str().is_none() {
@@ -247,7 +263,7 @@ fn absolute(bundle: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// The config, and its text as it stands.
-fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
+pub(super) fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)> {
     let path = match config {
         Config::Spec(spec) => {
             let text = serde_json::to_string(spec).map_err(|e| {

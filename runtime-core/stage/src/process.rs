@@ -188,6 +188,8 @@ impl Line {
 
 /// Finds the program: the first candidate that is a file this user may execute, as execvp(3) would.
 pub fn look_up<'a>(plan: &Plan<'a>, io: &Io) -> Result<Z<'a>> {
+    // Without a PATH there is no candidate, and the failure is this step's all the same.
+    io.enter(Step::Lookup, 0);
     let mut worst = Fail::refuse(Refusal::NotInPath);
     for (index, candidate) in plan.items(plan.header.candidates) {
         io.enter(Step::Lookup, index);
