@@ -102,7 +102,7 @@ fn run(options: &Options) -> Result<i32, String> {
     let views = if hybrid() { vec![View::Host, View::Unified] } else { vec![View::Host] };
     let wanted = |name: &&String| options.filters.is_empty() || options.filters.iter().any(|f| name.contains(f));
     let programs: Vec<String> = suite.programs.iter().filter(wanted).cloned().collect();
-    let rows = all(options, &views, &programs, &runtimes, &work);
+    let rows = all(options, &views, &programs, &runtimes, (&work, &reasons));
     job::sweep();
     let _ = fs::remove_dir_all(&folder);
     if let Some(mut file) = table {
@@ -130,10 +130,20 @@ fn runtimes(options: &Options) -> Result<Vec<Runtime>, String> {
 }
 
 /// Every program in every view with every runtime, a few at a time; the rows in that order.
-fn all(options: &Options, views: &[View], programs: &[String], runtimes: &[Runtime], work: &job::Work) -> Vec<Row> {
+fn all(
+    options: &Options,
+    views: &[View],
+    programs: &[String],
+    runtimes: &[Runtime],
+    (work, reasons): (&job::Work, &judge::Reasons),
+) -> Vec<Row> {
     let pairs = views.iter().flat_map(|view| programs.iter().map(move |program| (*view, program)));
-    let jobs: Vec<Job> =
-        pairs.flat_map(|(view, program)| runtimes.iter().map(move |runtime| Job { view, program, runtime })).collect();
+    let jobs: Vec<Job> = pairs
+        .flat_map(|(view, program)| {
+            let known = judge::reason(reasons, program, view).is_some();
+            runtimes.iter().map(move |runtime| Job { view, program, runtime, again: runtime.is_ours() && !known })
+        })
+        .collect();
     let results: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; jobs.len()]);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
