@@ -2,10 +2,11 @@
 # Runs a command in a small virtual machine: Debian with systemd as pid 1, pure cgroup v2 and AppArmor, on a kernel
 # of Debian's. Needs root (for debootstrap), qemu-system-x86 and debootstrap; no KVM.
 #
-#   scripts/guest.sh [-k SUITE] [-t SECONDS] [-a FILE[:NAME]]... [-o DIRECTORY] [-n] COMMAND [ARG]...
+#   scripts/guest.sh [-k SUITE] [-t SECONDS] [-a FILE[:NAME]]... [-o DIRECTORY] [-s DIRECTORY] [-n] COMMAND [ARG]...
 #
 #   -a  copy FILE to /work/NAME in the guest, which is also where the command starts; directories with what is in them
 #   -o  what the command leaves in /out comes here
+#   -s  a directory that the guest shares, as /host (9p): what either side writes there, the other sees at once
 #   -k  kernel of another Debian suite (bookworm 6.1, trixie 6.12, sid)
 #   -t  seconds until it is given up (720, booting included)
 #   -n  no systemd: the command is run by pid 1 of the initial RAM disk's shell; a few seconds, for kernel questions
@@ -21,13 +22,15 @@ kernel_suite=$suite
 limit=720
 systemd=1
 out=
+share=
 add=()
-while getopts k:t:a:o:n option; do
+while getopts k:t:a:o:s:n option; do
   case $option in
     k) kernel_suite=$OPTARG ;;
     t) limit=$OPTARG ;;
     a) add+=("$OPTARG") ;;
     o) out=$OPTARG ;;
+    s) share=$(realpath -e "$OPTARG") ;;
     n) systemd= ;;
     *) exit 120 ;;
   esac
@@ -106,6 +109,14 @@ initrd() {
     name=${name%.xz}
     echo "${name%.zst}" >>"$tree/modules/order"
   done <"$1/order"
+  pack "$1"
+}
+
+# Its script, and the file; again when the script is another.
+pack() {
+  local tree=$1/initrd.tree recipe
+  recipe=$(declare -f pack)
+  [ "$(cat "$1/packed" 2>/dev/null)" != "$recipe" ] || return 0
   cat >"$tree/init" <<'INIT'
 #!/bin/sh
 /bin/busybox --install -s /bin
@@ -120,8 +131,8 @@ if grep -q guest.plain /proc/cmdline; then
   for at in dev proc sys; do mount --move /$at /root/$at; done
   mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
   mount -t tmpfs tmpfs /root/run
-  chroot /root /usr/local/sbin/guest-run
-  poweroff -f
+  # As switch_root does it: in a chroot, what enters a container's mount namespace would find the RAM disk as its root.
+  cd /root && mount --move . / && exec chroot . /bin/busybox sh -c '/usr/local/sbin/guest-run; busybox poweroff -f'
 fi
 mount --move /dev /root/dev
 umount /sys /proc
@@ -129,6 +140,7 @@ exec switch_root /root /sbin/init
 INIT
   chmod +x "$tree/init"
   (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1 >"$1/initrd"
+  echo "$recipe" >"$1/packed"
 }
 
 # The root file system: debootstrap's, with a unit that runs what the second disk brings.
@@ -196,6 +208,7 @@ exec 9>"$cache/lock"
 flock 9
 root
 kernel "$kernel_suite"
+pack "$cache/kernel-$kernel_suite"
 flock -u 9
 
 run=$(mktemp -d "$cache/run.XXXXXX")
@@ -204,6 +217,10 @@ mkdir "$run/work"
 printf '%q ' "$@" >"$run/work/.command"
 cp -r "$cache/kernel-$kernel_suite/modules/lib/modules" "$run/work/.modules"
 sed -i "1i mkdir -p /usr/lib/modules && mv /work/.modules/* /usr/lib/modules/ && rmdir /work/.modules" "$run/work/.command"
+if [ -n "$share" ]; then
+  sed -i "1a modprobe 9pnet_virtio && mkdir -p /host && mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 host /host || exit 120" \
+    "$run/work/.command"
+fi
 for entry in ${add[@]+"${add[@]}"}; do
   from=${entry%%:*}
   name=${entry#*:}
@@ -215,15 +232,17 @@ tar cf "$run/in.tar" -C "$run/work" .
 truncate -s 64M "$run/out.tar"
 
 console=$cache/console.log
-append="console=ttyS0 panic=-1 quiet loglevel=3"
+append="console=ttyS0 panic=-1 quiet loglevel=3 conformance.disposable"
 [ -n "$systemd" ] && append+=" systemd.show_status=0" || append+=" guest.plain"
+host=()
+[ -z "$share" ] || host=(-virtfs "local,path=$share,mount_tag=host,security_model=none")
 drive() { echo "file=$1,format=raw,if=virtio,$2"; }
 # One boot; what the command says comes out as it is said.
 boot() {
   TMPDIR=$run timeout -k 5 "$1" qemu-system-x86_64 -accel "${GUEST_ACCEL:-tcg,thread=multi}" -cpu max -m 2048 -smp 2 \
     -nographic -no-reboot -nic none -kernel "$cache/kernel-$kernel_suite/vmlinuz" -initrd "$cache/kernel-$kernel_suite/initrd" \
     -append "$append" -drive "$(drive "$cache/root.img" snapshot=on)" -drive "$(drive "$run/in.tar" readonly=on)" \
-    -drive "$(drive "$run/out.tar" cache=unsafe)" 2>&1 </dev/null | tr -d '\r' | tee "$console" |
+    -drive "$(drive "$run/out.tar" cache=unsafe)" ${host[@]+"${host[@]}"} 2>&1 </dev/null | sed -u 's/\r$//' | tee "$console" |
     sed -u -n '/GUEST-READY/{s/.*GUEST-READY/guest: up,/p;:loop;n;/GUEST-EXIT/q;p;b loop}' || true
 }
 

@@ -26,26 +26,30 @@ impl Console {
         readable(&self.listener, 5000)?;
         let (stream, _) = self.listener.accept()?;
         readable(&stream, 5000)?;
-        let mut bytes = [0u8; 4096];
-        let mut space = cmsg_space!([std::os::fd::RawFd; 4]);
-        let (length, descriptors) = {
-            let mut parts = [IoSliceMut::new(&mut bytes)];
-            let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-            let mut all = Vec::new();
-            for control in message.cmsgs()? {
-                if let ControlMessageOwned::ScmRights(list) = control {
-                    all.extend(list);
-                }
-            }
-            (message.bytes, all)
-        };
-        // SAFETY: the kernel just made these descriptors for us, and nothing else knows them.
-        let mut owned: Vec<OwnedFd> = descriptors.into_iter().map(|d| unsafe { OwnedFd::from_raw_fd(d) }).collect();
+        let (text, mut owned) = message(&stream)?;
         if owned.len() != 1 {
             return Err(Failure::Fail(format!("the console message has {} descriptors, wanted 1", owned.len())));
         }
-        Ok((String::from_utf8_lossy(&bytes[..length]).into_owned(), File::from(owned.remove(0))))
+        Ok((text, File::from(owned.remove(0))))
     }
+}
+
+/// The next message of a socket, and the descriptors that come with it.
+pub fn message(socket: &impl AsRawFd) -> Outcome<(String, Vec<OwnedFd>)> {
+    let (mut bytes, mut space) = ([0_u8; 4096], cmsg_space!([std::os::fd::RawFd; 4]));
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)
+        .map_err(|errno| format!("no message comes: {errno}"))?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(list) = control {
+            // SAFETY: the kernel just made these descriptors for us, and nothing else knows them.
+            descriptors.extend(list.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    let length = message.bytes;
+    Ok((String::from_utf8_lossy(&bytes[..length]).into_owned(), descriptors))
 }
 
 fn readable(fd: &impl AsFd, milliseconds: u16) -> Outcome {
@@ -59,7 +63,7 @@ fn readable(fd: &impl AsFd, milliseconds: u16) -> Outcome {
 /// Reads the terminal until the container's end closes (EIO) or `limit` is over.
 pub fn read_all(master: &mut File, limit: Duration) -> String {
     let mut text = Vec::new();
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), crate::machine::patient(limit));
     let mut buffer = [0u8; 4096];
     while start.elapsed() < limit && readable(master, 200).map_or(start.elapsed() < limit, |()| true) {
         let mut wait = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];

@@ -40,6 +40,8 @@ struct Options {
     verbose: bool,
     /// Of the default runtimes, only these.
     only: Vec<String>,
+    /// What has not begun by then is skipped.
+    within: Option<Duration>,
 }
 
 enum Verdict {
@@ -88,6 +90,9 @@ fn isolated(options: &Options, chosen: &[Case]) -> Result<(), String> {
     let cache = rootfs::cache()?;
     isolate::enter(&[&cache], &visible)?;
     rootfs::prepare(&cache);
+    if crate::machine::disposable() {
+        return Ok(());
+    }
     isolate::close(&cache)?;
     isolate::prove(&[])
 }
@@ -100,6 +105,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
         match arg.as_str() {
             "--runtime" => options.runtimes.push(value()?.into()),
             "--jobs" | "--test-threads" => options.jobs = value()?.parse().map_err(|e| format!("{arg}: {e}"))?,
+            "--within" => options.within = Some(seconds(&value()?)?),
             "--only" => options.only.push(value()?),
             "--all" => options.all = true,
             "--list" => options.list = true,
@@ -110,6 +116,10 @@ fn parse(args: &[String]) -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|e| format!("--within: {e}"))
 }
 
 impl Options {
@@ -144,10 +154,16 @@ fn run(options: &Options, chosen: &[Case], runtimes: &[Runtime], missing: &[(Str
     // Case by case, all runtimes in turn: what one runtime does slowly is not all at the end.
     let work: Vec<(&Case, &Runtime)> = chosen.iter().flat_map(|c| runtimes.iter().map(move |r| (c, r))).collect();
     let next = AtomicUsize::new(0);
+    let begin = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((case, runtime)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if options.within.is_some_and(|within| begin.elapsed() > within) {
+                        let late = Verdict::Skipped("out of time".into());
+                        tell(case, runtime, &late, "", Duration::ZERO, &tally, false);
+                        continue;
+                    }
                     let expected = differences.get(&runtime.name).and_then(|l| l.get(case.name));
                     let start = Instant::now();
                     let mut done = one(case, runtime, &folder, options.all, expected);
@@ -198,7 +214,7 @@ fn one(
     let hangs = expected.is_some_and(|reason| reason.contains("for ever"));
     let test = match Test::new(runtime, id, place.clone(), all) {
         Ok(mut test) => {
-            test.limit = if hangs { Duration::from_secs(2) } else { test.limit };
+            test.limit = if hangs { crate::machine::patient(Duration::from_secs(2)) } else { test.limit };
             test
         }
         Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), Vec::new(), String::new()),

@@ -1,5 +1,6 @@
 //! After a test: no process, mount, cgroup or state of it may be left on the host.
 
+use crate::machine::patient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -17,7 +18,7 @@ pub fn left(id: &str, folder: &Path, state: &Path) -> Vec<String> {
     let start = Instant::now();
     loop {
         let found = look(id, folder, state);
-        if found.is_empty() || start.elapsed() > GRACE {
+        if found.is_empty() || start.elapsed() > patient(GRACE) {
             return found;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -69,7 +70,9 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
     for line in own.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         if let (Some(names), Some(path)) = (parts.next(), parts.next()) {
-            roots.push(root.join(names.trim_start_matches("name=")).join(path.trim_start_matches('/')));
+            let own = root.join(names.trim_start_matches("name=")).join(path.trim_start_matches('/'));
+            roots.extend(own.parent().filter(|parent| parent.starts_with(root)).map(Path::to_path_buf));
+            roots.push(own);
         }
     }
     for root in roots {
@@ -118,7 +121,7 @@ pub fn clean(id: &str, folder: &Path) {
         }
     }
     let start = Instant::now();
-    while !cgroups(id).is_empty() && start.elapsed() < GRACE {
+    while !cgroups(id).is_empty() && start.elapsed() < patient(GRACE) {
         for cgroup in cgroups(id) {
             let _ = fs::remove_dir(cgroup);
         }

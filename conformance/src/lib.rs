@@ -17,6 +17,7 @@ pub mod guard;
 pub mod harness;
 pub mod isolate;
 pub mod leak;
+pub mod machine;
 pub mod pty;
 pub mod report;
 pub mod rootfs;

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Some((verb, rest)) if verb == "isolated" => conformance::isolate::main(rest),
         _ => {
             eprintln!(
-                "usage: conformance test [--runtime PATH]… [--only NAME]… [--all] [--jobs N] [--list] [FILTER]…\n       conformance isolated [-w DIR]… -- COMMAND…\n       conformance runtime-tools [--runtime PATH]… [--write FILE] [PROGRAM]…\n       conformance bench …"
+                "usage: conformance test [--runtime PATH]… [--only NAME]… [--all] [--jobs N] [--within SECONDS] [--list] [FILTER]…\n       conformance isolated [-w DIR]… -- COMMAND…\n       conformance runtime-tools [--runtime PATH]… [--write FILE] [PROGRAM]…\n       conformance bench …"
             );
             2
         }

@@ -54,7 +54,7 @@ impl Pty {
                 let rest = self.seen.split_off(at + what.len());
                 return Ok(std::mem::replace(&mut self.seen, rest));
             }
-            if start.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > crate::machine::patient(Duration::from_secs(10)) {
                 return Err(Failure::Fail(format!("{what:?} was not printed for 10 s, but {:?}", self.seen)));
             }
             let mut wait = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];

@@ -72,6 +72,11 @@ pub fn hybrid() -> bool {
     Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() || Path::new("/sys/fs/cgroup/memory").is_dir()
 }
 
+/// Whether this host has version 2 only, with controllers.
+pub fn unified() -> bool {
+    std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|all| all.contains("memory"))
+}
+
 fn ours() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("RUNTIME") {
         return Some(path.into());

@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::command::{self, Output, Running};
 use crate::guard;
 use crate::leak;
+use crate::machine::patient;
 use crate::report::Report;
 use crate::runtime::Runtime;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long one runtime call may take. Generous: the machine is shared, and a hang is what it is for.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// How long something that happens after a call may take.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// Why a case did not pass.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Test {
             folder,
             state,
             all,
-            limit: LIMIT,
+            limit: patient(LIMIT),
             transcript: RefCell::default(),
             remarks: RefCell::default(),
         })
@@ -277,13 +280,13 @@ impl Test {
 
     /// Waits until the status is `wanted`.
     pub fn wait_status(&self, wanted: &str) -> Outcome<Value> {
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), patient(WAIT));
         loop {
             let state = self.state()?;
             if state["status"] == wanted {
                 return Ok(state);
             }
-            check!(start.elapsed() < Duration::from_secs(5), "status stays {}, wanted {wanted}", state["status"]);
+            check!(start.elapsed() < limit, "status stays {}, wanted {wanted}", state["status"]);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -304,18 +307,50 @@ impl Test {
 
     /// Waits until a file exists (or a condition on it holds).
     pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) -> Outcome {
-        let start = Instant::now();
+        let (start, limit) = (Instant::now(), patient(WAIT));
         while !condition() {
-            check!(start.elapsed() < Duration::from_secs(5), "waited 5 s for: {what}");
+            check!(start.elapsed() < limit, "waited {limit:?} for: {what}");
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
 
-    /// A cgroup v1 or v2 file of the test's container.
+    /// A file of the test's cgroup; where there is only version 2, the controller does not matter.
     pub fn cgroup_file(&self, controller: &str, file: &str) -> Option<String> {
-        let path = Path::new("/sys/fs/cgroup").join(controller).join(&self.id).join(file);
-        fs::read_to_string(path).ok().map(|s| s.trim().into())
+        fs::read_to_string(self.cgroup(controller).join(file)).ok().map(|s| s.trim().into())
+    }
+
+    /// The test's cgroup in the hierarchy of a controller, or in the only one there is.
+    pub fn cgroup(&self, controller: &str) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let root = if crate::runtime::unified() { root.into() } else { root.join(controller) };
+        root.join(&self.id)
+    }
+
+    /// Skips the case where this runtime does not see cgroups as the host has them.
+    pub fn cgroups(&self) -> Outcome {
+        if self.runtime.v2_view || !(crate::runtime::hybrid() || crate::runtime::unified()) {
+            return skip("the runtime does not see the host's cgroups");
+        }
+        Ok(())
+    }
+
+    /// As [`Test::cgroups`], for what is different on version 2.
+    pub fn cgroups_v1(&self) -> Outcome {
+        self.cgroups()?;
+        if !crate::runtime::hybrid() {
+            return skip("the cgroup v1 hierarchies are not to be seen");
+        }
+        Ok(())
+    }
+
+    /// As [`Test::cgroups`], for a host that has version 2 only.
+    pub fn cgroups_v2(&self) -> Outcome {
+        self.cgroups()?;
+        if !crate::runtime::unified() {
+            return skip("this host has cgroup v1 (the guest has not)");
+        }
+        Ok(())
     }
 
     /// A figure that is printed with the result.

@@ -1,26 +1,18 @@
 //! cgroups: limits arrive, the process is in, and all of it goes with the container.
 
 use crate::cases;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 
 cases!["cgroup":
     limits_are_written, pids_limit_holds, path_is_used, path_with_dots_stays_inside, no_path_means_the_id, a_used_one_is_refused,
     gone_after_delete, kill_reaches_children,
 ];
 
-fn v1(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
-    }
-    Ok(())
-}
-
 fn limits_are_written(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups_v1()?;
     let bundle = t
         .bundle()?
         .with("/linux/resources/memory", json!({ "limit": 64 << 20, "reservation": 32 << 20 }))
@@ -47,14 +39,14 @@ fn limits_are_written(t: &Test) -> Outcome {
 }
 
 fn pids_limit_holds(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/resources/pids", json!({ "limit": 1 })).probe(&["spawn-sleeper"]);
     check_eq!(t.run(&bundle)?.code, 11, "errno of the second process (EAGAIN)");
     Ok(())
 }
 
 fn path_is_used(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups()?;
     let pid = t.sleeper(t.bundle()?.with("/linux/cgroupsPath", json!(format!("/{}/deep/er", t.id))))?;
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup"));
     t.delete()?;
@@ -70,7 +62,7 @@ fn path_is_used(t: &Test) -> Outcome {
 
 /// F3: never above the root of the hierarchy, and the same at delete as at create.
 fn path_with_dots_stays_inside(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/cgroupsPath", json!(format!("/../../../{}", t.id))).probe(&["sleep", "600"]);
     let created = {
         bundle.save()?;
@@ -79,14 +71,14 @@ fn path_with_dots_stays_inside(t: &Test) -> Outcome {
     if created.code != 0 {
         return Ok(());
     }
-    let there = Path::new("/sys/fs/cgroup/memory").join(&t.id).is_dir();
+    let there = t.cgroup("memory").is_dir();
     t.delete()?;
     check!(there, "the cgroup is not below the hierarchy's root");
     Ok(())
 }
 
 fn no_path_means_the_id(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups()?;
     let mut bundle = t.bundle()?;
     bundle.remove("/linux/cgroupsPath");
     let pid = t.sleeper(bundle)?;
@@ -98,7 +90,7 @@ fn no_path_means_the_id(t: &Test) -> Outcome {
 
 /// Two containers in one cgroup: kill and delete of one would be the end of both.
 fn a_used_one_is_refused(t: &Test) -> Outcome {
-    v1(t)?;
+    t.cgroups()?;
     t.sleeper(t.bundle()?)?;
     let second = t.bundle_named("second")?.with("/linux/cgroupsPath", json!(format!("/{}", t.id)));
     second.save()?;

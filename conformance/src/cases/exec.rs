@@ -157,28 +157,17 @@ fn groups_and_user(t: &Test) -> Outcome {
 
 fn sub_cgroup(t: &Test) -> Outcome {
     t.needs("exec")?;
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return crate::test::skip("the cgroup v1 hierarchies are not to be seen");
-    }
+    t.cgroups()?;
     t.sleeper(t.bundle()?)?;
-    let folder = format!("/sys/fs/cgroup/pids/{}/sub", t.id);
+    let folder = t.cgroup("pids").join("sub");
     fs::create_dir(&folder)?;
+    let named = if crate::runtime::unified() { "sub" } else { "pids:sub" };
     let file = t.folder.join("pid");
-    let words = [
-        "exec",
-        "--cgroup",
-        "pids:sub",
-        "--detach",
-        "--pid-file",
-        &file.to_string_lossy(),
-        &t.id,
-        "/probe",
-        "sleep",
-        "600",
-    ];
+    let words =
+        ["exec", "--cgroup", named, "--detach", "--pid-file", &file.to_string_lossy(), &t.id, "/probe", "sleep", "600"];
     let output = t.rt(&words)?;
     let pid = fs::read_to_string(&file).unwrap_or_default();
-    let members = fs::read_to_string(format!("{folder}/cgroup.procs"))?;
+    let members = fs::read_to_string(folder.join("cgroup.procs"))?;
     let json = t.ok(&["ps", "--format", "json", &t.id])?.stdout;
     t.delete()?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
@@ -190,9 +179,7 @@ fn sub_cgroup(t: &Test) -> Outcome {
 
 fn sub_cgroup_missing_or_twice(t: &Test) -> Outcome {
     t.needs("exec")?;
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return crate::test::skip("the cgroup v1 hierarchies are not to be seen");
-    }
+    t.cgroups()?;
     t.sleeper(t.bundle()?)?;
     let missing = t.rt(&["exec", "--cgroup", "pids:nowhere", &t.id, "/probe", "exit", "0"])?;
     let twice = t.rt(&["exec", "--cgroup", "pids:a", "--cgroup", "pids:b", &t.id, "/probe", "exit", "0"])?;

@@ -1,6 +1,7 @@
 //! pause, resume, ps, update and events of a running container (contract 2.4 to 2.6).
 
 use crate::cases;
+use crate::machine::patient;
 use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
@@ -11,13 +12,6 @@ cases!["live":
     update_changes_limits, update_from_stdin, update_refused_changes_nothing, update_of_stopped, update_sizes_have_units,
     events_once, events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told, checkpoint_has_help,
 ];
-
-fn v1(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
-    }
-    Ok(())
-}
 
 fn pause_stops_everything(t: &Test) -> Outcome {
     t.needs("pause")?;
@@ -30,7 +24,7 @@ fn pause_stops_everything(t: &Test) -> Outcome {
     t.delete()?;
     check_eq!(paused["status"], "paused", "status");
     check_eq!(paused["pid"], json!(pid), "pid");
-    if v1(t).is_ok() {
+    if t.cgroups_v1().is_ok() {
         check_eq!(frozen.as_deref(), Some("FROZEN"), "freezer.state");
     }
     check_eq!(resumed["status"], "running", "status afterwards");
@@ -110,7 +104,7 @@ fn ps_of_stopped(t: &Test) -> Outcome {
 
 fn update_changes_limits(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups_v1()?;
     t.sleeper(t.bundle()?)?;
     t.ok(&["update", "--memory", "64m", "--pids-limit", "33", "--cpu-share", "512", "--cpu-quota", "20000", &t.id])?;
     let found = [
@@ -130,7 +124,7 @@ fn update_changes_limits(t: &Test) -> Outcome {
 
 fn update_from_stdin(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups_v1()?;
     t.sleeper(t.bundle()?)?;
     let file = t.folder.join("resources.json");
     std::fs::write(&file, json!({ "memory": { "limit": 50_331_648 }, "pids": { "limit": 44 } }).to_string())?;
@@ -147,7 +141,7 @@ fn update_from_stdin(t: &Test) -> Outcome {
 
 fn update_refused_changes_nothing(t: &Test) -> Outcome {
     t.needs("update")?;
-    v1(t)?;
+    t.cgroups()?;
     t.sleeper(t.bundle()?.with("/linux/resources/pids", json!({ "limit": 40 })))?;
     let output = t.rt(&["update", "--pids-limit", "50", "--cpuset-cpus", "4000-4001", &t.id])?;
     let pids = t.cgroup_file("pids", "pids.max");
@@ -204,7 +198,7 @@ fn events_stream_ends(t: &Test) -> Outcome {
     t.needs("events")?;
     t.sleeper(t.bundle()?)?;
     let running = t.spawn(t.command(&[], &["events", "--interval", "100ms", &t.id]), None)?;
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(patient(Duration::from_millis(500)));
     t.delete()?;
     let output = t.wait(running)?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
@@ -237,16 +231,16 @@ fn events_interval(t: &Test) -> Outcome {
 
 fn out_of_memory_is_told(t: &Test) -> Outcome {
     t.needs("events")?;
-    v1(t)?;
+    t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/resources/memory", json!({ "limit": 32 << 20 }));
     if !bundle.busybox(&["sh", "head", "tail"])? {
         return skip("the host has no static busybox");
     }
     t.sleeper(bundle)?;
     let running = t.spawn(t.command(&[], &["events", "--interval", "60s", &t.id]), None)?;
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patient(Duration::from_millis(300)));
     let eater = t.rt(&["exec", &t.id, "/bin/sh", "-c", "head -c 100m /dev/zero | tail"])?;
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patient(Duration::from_millis(300)));
     t.delete()?;
     let output = t.wait(running)?;
     check!(eater.code != 0, "it got the memory");

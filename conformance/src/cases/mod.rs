@@ -41,6 +41,8 @@ mod sysctl;
 mod systemd;
 mod terminal;
 mod trace;
+mod unified;
+mod unit;
 
 use crate::harness::Case;
 
@@ -88,6 +90,8 @@ pub fn all() -> Vec<Case> {
         terminal::CASES,
         trace::CASES,
         proof::CASES,
+        unified::CASES,
+        unit::CASES,
     ];
     nouns.concat()
 }

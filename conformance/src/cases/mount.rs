@@ -297,7 +297,7 @@ fn cgroups_are_its_own(t: &Test) -> Outcome {
 }
 
 fn cgroup_mount_is_read_only(t: &Test) -> Outcome {
-    let path = if t.runtime.v2_view { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/memory" };
+    let path = if t.runtime.v2_view || crate::runtime::unified() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/memory" };
     let report = t.report_paths(t.bundle()?, &[path])?;
     check_eq!(report.path(path)["create"], json!(30), "making a file in {path}");
     Ok(())

@@ -627,7 +627,8 @@ const V2: &str = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
 fn cgroup_v2(test: &Test) -> Outcome {
     let mut bundle = test.bundle()?;
     bundle.remove("/linux/resources");
-    let view = if test.runtime.v2_view { "\"$@\"" } else { V2 };
+    let there = test.runtime.v2_view || crate::runtime::unified();
+    let view = if there { "\"$@\"" } else { V2 };
     let report = report_within(test, view, &bundle)?;
     check_eq!(report.mount("/sys/fs/cgroup")["type"], "cgroup2", "without a namespace");
     check!(report.mounted_with("/sys/fs/cgroup", "ro"), "{}", report.mount("/sys/fs/cgroup"));

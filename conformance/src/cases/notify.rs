@@ -6,12 +6,9 @@ use crate::command::{Output, Running};
 use crate::report::Report;
 use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 use std::fs;
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,20 +50,7 @@ impl Manager {
 
     /// The next message, and the descriptors with it, which are closed by dropping them.
     fn message(&self) -> Outcome<(String, Vec<OwnedFd>)> {
-        let (mut bytes, mut space) = ([0_u8; 4096], cmsg_space!([std::os::fd::RawFd; 4]));
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<()>(fd, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
-            .map_err(|errno| format!("the manager hears nothing: {errno}"))?;
-        let mut descriptors = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(list) = control {
-                // SAFETY: the kernel just made them for us, and nothing else knows them.
-                descriptors.extend(list.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-        let length = message.bytes;
-        Ok((String::from_utf8_lossy(&bytes[..length]).into_owned(), descriptors))
+        crate::console::message(&self.socket)
     }
 
     /// The three messages; the pid of the second. runc has no third before 1.2.

@@ -1,5 +1,5 @@
-//! resource: limits that hold, device rules, what is left behind (contract 1.7). On version 1 here; version 2 with all
-//! its controllers is for the guest.
+//! resource: limits that hold, device rules, what is left behind (contract 1.7). On both versions; the files of version
+//! 2 are in `unified`.
 
 use crate::bundle::Bundle;
 use crate::cases;
@@ -17,12 +17,24 @@ cases!["resource":
     cgroup_mount_shows_own, io_limit_throttles,
 ];
 
-/// A bundle with these resources; skips where there is no v1 hierarchy to see them in.
+/// A bundle with these resources; skips where the runtime does not see them.
 fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
-    if !crate::runtime::hybrid() || t.runtime.v2_view {
-        return skip("there are no v1 hierarchies");
-    }
+    t.cgroups()?;
     Ok(t.bundle()?.with("/linux/resources", resources))
+}
+
+/// As [`limited`], on version 1 only.
+fn limited_v1(t: &Test, resources: Value) -> Outcome<Bundle> {
+    t.cgroups_v1()?;
+    limited(t, resources)
+}
+
+/// Freezes a cgroup of the freezer's hierarchy, or of the only one.
+fn freeze(cgroup: &Path) -> Outcome {
+    if crate::runtime::unified() {
+        return Ok(fs::write(cgroup.join("cgroup.freeze"), "1")?);
+    }
+    Ok(fs::write(cgroup.join("freezer.state"), "FROZEN")?)
 }
 
 fn shell(bundle: &mut Bundle, script: &str) -> Outcome {
@@ -43,7 +55,7 @@ fn file(t: &Test, name: &str) -> Outcome<String> {
 }
 
 fn limits_are_in_the_files(t: &Test) -> Outcome {
-    let bundle = limited(
+    let bundle = limited_v1(
         t,
         json!({
             "memory": { "limit": 104_857_600, "swap": 209_715_200, "reservation": 52_428_800, "swappiness": 7 },
@@ -165,7 +177,7 @@ struct Own(PathBuf);
 
 impl Own {
     fn new(t: &Test, hierarchy: &str) -> Outcome<Self> {
-        let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(&t.id);
+        let path = t.cgroup(hierarchy);
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
@@ -195,13 +207,13 @@ fn occupied_is_refused(t: &Test) -> Outcome {
 fn frozen_is_refused(t: &Test) -> Outcome {
     let bundle = limited(t, json!({}))?;
     let own = Own::new(t, "freezer")?;
-    fs::write(own.0.join("freezer.state"), "FROZEN")?;
+    freeze(&own.0)?;
     t.run_refused(&bundle, "container's cgroup unexpectedly frozen")?;
     Ok(())
 }
 
 fn cgroups_made_inside_are_removed(t: &Test) -> Outcome {
-    let mut bundle = limited(t, json!({}))?;
+    let mut bundle = limited_v1(t, json!({}))?;
     shell(&mut bundle, "mkdir -p /sys/fs/cgroup/pids/a/b /sys/fs/cgroup/freezer/c && echo made")?;
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
@@ -212,8 +224,7 @@ fn cgroups_made_inside_are_removed(t: &Test) -> Outcome {
 
 fn frozen_container_is_deleted(t: &Test) -> Outcome {
     t.sleeper(limited(t, json!({}))?)?;
-    let freezer = Path::new("/sys/fs/cgroup/freezer").join(&t.id);
-    fs::write(freezer.join("freezer.state"), "FROZEN")?;
+    freeze(&t.cgroup("freezer"))?;
     check_eq!(t.state()?["status"], "paused", "status");
     t.delete()?;
     Ok(())
@@ -226,12 +237,12 @@ fn orphans_are_killed(t: &Test) -> Outcome {
     t.create_ok(&bundle)?;
     t.ok(&["start", &t.id])?;
     t.wait_status("stopped")?;
-    let freezer = Path::new("/sys/fs/cgroup/freezer").join(&t.id);
+    let freezer = t.cgroup("freezer");
     let left = fs::read_to_string(freezer.join("cgroup.procs"))?;
     check_eq!(left.lines().count(), 1, "processes left");
     fs::create_dir(freezer.join("below"))?;
     fs::write(freezer.join("below/cgroup.procs"), left.trim())?;
-    fs::write(freezer.join("below/freezer.state"), "FROZEN")?;
+    freeze(&freezer.join("below"))?;
     t.delete()?;
     Ok(())
 }
@@ -244,7 +255,7 @@ fn bad_limit_leaves_nothing(t: &Test) -> Outcome {
 }
 
 fn unified_is_refused_on_v1(t: &Test) -> Outcome {
-    let bundle = limited(t, json!({ "unified": { "memory.max": "1000000" } }))?;
+    let bundle = limited_v1(t, json!({ "unified": { "memory.max": "1000000" } }))?;
     t.run_refused(&bundle, "cannot use unified on cgroup v1")?;
     Ok(())
 }
@@ -255,14 +266,14 @@ fn hugepages_on_the_unified_side(t: &Test) -> Outcome {
     if !controllers.split_whitespace().any(|name| name == "hugetlb") {
         return skip("no hugetlb controller in the unified hierarchy");
     }
-    t.sleeper(limited(t, json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] }))?)?;
+    t.sleeper(limited_v1(t, json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] }))?)?;
     check_eq!(t.cgroup_file("unified", "hugetlb.2MB.max").unwrap_or_default(), "4194304", "hugetlb.2MB.max");
     t.delete()?;
     Ok(())
 }
 
 fn cgroup_mount_shows_own(t: &Test) -> Outcome {
-    let bundle = limited(t, json!({ "pids": { "limit": 33 } }))?;
+    let bundle = limited_v1(t, json!({ "pids": { "limit": 33 } }))?;
     let report = t.report_paths(bundle, &["/sys/fs/cgroup/pids/pids.max"])?;
     check!(!report.path("/sys/fs/cgroup/pids/pids.max").is_null(), "no pids.max in the container");
     check!(report.mounted_with("/sys/fs/cgroup/pids", "ro"), "{}", report.mount("/sys/fs/cgroup/pids"));

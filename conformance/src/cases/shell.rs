@@ -113,7 +113,7 @@ impl Session {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            check!(start.elapsed() < Duration::from_secs(10), "run does not end");
+            check!(start.elapsed() < crate::machine::patient(Duration::from_secs(10)), "run does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
         Ok((status.code().unwrap_or(-1), self.pty.is_cooked()?))
@@ -234,9 +234,12 @@ fn exec_resize(t: &Test) -> Outcome {
     session.prompt()?;
     for (rows, columns) in [(44, 120), (10, 20), (200, 300)] {
         resize(&session.pty.master, rows, columns)?;
-        std::thread::sleep(Duration::from_millis(200));
-        session.line("stty size", &format!("\n{rows} {columns}\r\n"))?;
-        session.prompt()?;
+        let (wanted, start) = (format!("\n{rows} {columns}\r\n"), Instant::now());
+        // The runtime is told by a signal, and passes it on in its own time.
+        while !session.line("stty size", "ready> ")?.contains(&wanted) {
+            check!(start.elapsed() < Duration::from_secs(10), "the size does not become {rows} {columns}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
     session.line("tty", "/dev/pts/")?;
     session.prompt()?;

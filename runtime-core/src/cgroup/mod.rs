@@ -23,6 +23,7 @@ mod kill;
 mod layout;
 mod merge;
 mod place;
+mod shortage;
 pub mod stats;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,10 @@ pub(super) fn plan(
     steps: &mut Vec<MountStep>,
 ) {
     if matches!(cx.facts.cgroup.mode, Mode::V2 | Mode::None) {
+        if let Some(step) = the_hosts(cx, namespaces, root, &target, options) {
+            steps.push(step);
+            return;
+        }
         let mut settings: Vec<_> = options.data.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect();
         label(cx, "cgroup2", &mut settings);
         let kind = MountKind::Filesystem {
@@ -72,6 +76,29 @@ pub(super) fn instead(cx: &mut Context<'_>, namespaces: &Namespaces) -> Option<S
     }
     let index = cx.facts.cgroup.hierarchies.iter().position(|hierarchy| hierarchy.v2)?;
     Some(own(cx, index))
+}
+
+/// The host's own cgroup2 mount, where the container has no cgroup namespace to itself. A new mount shows the same,
+/// but made from the first cgroup namespace it sets the flags of the only superblock there is: without `nsdelegate` and
+/// `memory_recursiveprot` among its options it would take them from the whole host (docs/kernel.md; the same fault in
+/// runc: opencontainers/runc#5258). Who names options gets what he asks for.
+pub(super) fn the_hosts(
+    cx: &mut Context<'_>,
+    namespaces: &Namespaces,
+    root: &RootPlan,
+    target: &InRoot,
+    options: &Options,
+) -> Option<MountStep> {
+    if inside(cx, namespaces) || namespaces.is_private(Kind::Cgroup) || !options.data.is_empty() {
+        return None;
+    }
+    let facts = cx.facts;
+    let hierarchy = facts.cgroup.hierarchies.iter().find(|hierarchy| hierarchy.v2)?;
+    let kind = MountKind::Bind { source: cx.host(hierarchy.mount.clone(), false), recursive: false };
+    let mut step = MountStep::new(kind, target.clone(), options);
+    step.relax = attr::REPLACED & !options.set & !options.clear;
+    step.cut_loose(false, root.binds);
+    Some(step)
 }
 
 /// The container's cgroup directory in one hierarchy, as the source of a bind.

@@ -186,6 +186,10 @@ fn one(
         steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap));
     } else if fstype == "cgroup" {
         cgroupfs::plan(cx, namespaces, root, &at, mount, target, &options, steps);
+    } else if fstype == "cgroup2"
+        && let Some(step) = cgroupfs::the_hosts(cx, namespaces, root, &target, &options)
+    {
+        steps.push(step);
     } else {
         steps.extend(filesystem(cx, namespaces, &at, mount, target, &options));
     }

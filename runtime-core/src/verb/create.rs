@@ -69,12 +69,17 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
             if inline { started(&mut dir, container) } else { Ok(container) }
         }
         Err(error) => {
+            let refused = error.errno() == Some(libc::ENOMEM);
+            let shortage = place.cgroup.as_ref().and_then(|cgroup| cgroup.out_of_memory(refused));
             if let Err(left) = undo(&dir, &record, place) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
             }
             dir.unlock();
             hook::poststop(&record, runtime.options.log.as_ref(), false);
-            Err(error)
+            Err(match shortage {
+                Some(shortage) => error.with_hint(shortage),
+                None => error,
+            })
         }
     }
 }

@@ -1,0 +1,385 @@
+//! unified: cgroup version 2 with all its controllers (contract 1.7.1): every field in the kernel's file, `update`, and what
+//! only version 2 does. For the guest; elsewhere skipped.
+
+use crate::bundle::Bundle;
+use crate::cases;
+use crate::test::{Outcome, Test, skip};
+use crate::trace;
+use crate::{check, check_eq};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+cases!["unified":
+    every_field_is_in_its_file, idle_is_in_its_file, unlimited_is_max, files_by_name, what_it_lacks_is_refused,
+    controllers_are_handed_down, update_writes_the_files, update_from_stdin, update_refused_changes_nothing,
+    update_keeps_device_rules, run_and_exec_write_no_procs, inner_tree_takes_exec, inner_tree_is_removed,
+    starts_in_half_a_mebibyte, too_little_to_start_is_told, flags_of_the_hierarchy_stay, killed_by_the_kernels_own_switch,
+];
+
+fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
+    t.cgroups_v2()?;
+    Ok(t.bundle()?.with("/linux/resources", resources))
+}
+
+/// What the files say, against what they should: all differences at once.
+fn compare(t: &Test, wanted: &[(&str, &str)]) -> Vec<String> {
+    let differs = |(name, wanted): &(&str, &str)| {
+        let found = t.cgroup_file("", name);
+        (found.as_deref() != Some(*wanted)).then(|| format!("{name}: is {found:?}, wanted {wanted:?}"))
+    };
+    wanted.iter().filter_map(differs).collect()
+}
+
+fn files(t: &Test, resources: Value, wanted: &[(&str, &str)]) -> Outcome {
+    t.sleeper(limited(t, resources)?)?;
+    let differences = compare(t, wanted);
+    t.delete()?;
+    check!(differences.is_empty(), "{}", differences.join("\n    "));
+    Ok(())
+}
+
+fn every_field_is_in_its_file(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    if !Path::new("/dev/loop1").exists() {
+        return skip("no loop devices");
+    }
+    let disk = |minor: u32, rate: u64| json!([{ "major": 7, "minor": minor, "rate": rate }]);
+    let resources = json!({
+        "memory": { "limit": 104_857_600, "swap": 209_715_200, "reservation": 52_428_800, "swappiness": 7,
+                    "kernel": 5, "kernelTCP": 5, "useHierarchy": true, "disableOOMKiller": false },
+        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000, "burst": 10_000, "cpus": "0", "mems": "0" },
+        "pids": { "limit": 77 },
+        "blockIO": { "weight": 500,
+                     "throttleReadBpsDevice": disk(0, 1_048_576), "throttleWriteBpsDevice": disk(0, 2_097_152),
+                     "throttleReadIOPSDevice": disk(0, 300), "throttleWriteIOPSDevice": disk(1, 400) },
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
+        "unified": { "memory.high": "90112000" }
+    });
+    t.sleeper(limited(t, resources)?)?;
+    let mut differences = compare(
+        t,
+        &[
+            ("memory.max", "104857600"),
+            ("memory.swap.max", "104857600"),
+            ("memory.low", "52428800"),
+            ("memory.high", "90112000"),
+            ("cpu.weight", "59"),
+            ("cpu.max", "50000 100000"),
+            ("cpu.max.burst", "10000"),
+            ("cpuset.cpus", "0"),
+            ("cpuset.mems", "0"),
+            ("cpuset.cpus.effective", "0"),
+            ("pids.max", "77"),
+            ("hugetlb.2MB.max", "4194304"),
+            ("hugetlb.2MB.rsvd.max", "4194304"),
+        ],
+    );
+    let disks = t.cgroup_file("", "io.max").unwrap_or_default();
+    let mut lines: Vec<&str> = disks.lines().collect();
+    lines.sort_unstable();
+    let wanted = ["7:0 rbps=1048576 wbps=2097152 riops=300 wiops=max", "7:1 rbps=max wbps=max riops=max wiops=400"];
+    if lines != wanted {
+        differences.push(format!("io.max: is {lines:?}, wanted {wanted:?}"));
+    }
+    // 500 of 10 to 1000 for BFQ, or its place between 1 and 10000.
+    let weights = [t.cgroup_file("", "io.bfq.weight"), t.cgroup_file("", "io.weight")].map(Option::unwrap_or_default);
+    if weights[0] != "default 500" && weights[1] != "default 4950" {
+        differences.push(format!("io.bfq.weight, io.weight: {weights:?}"));
+    }
+    t.delete()?;
+    check!(differences.is_empty(), "{}", differences.join("\n    "));
+    Ok(())
+}
+
+fn idle_is_in_its_file(t: &Test) -> Outcome {
+    files(t, json!({ "cpu": { "idle": 1 } }), &[("cpu.idle", "1")])
+}
+
+fn unlimited_is_max(t: &Test) -> Outcome {
+    let resources = json!({
+        "memory": { "limit": -1, "swap": -1, "reservation": -1 }, "cpu": { "quota": -1, "period": 50_000 },
+        "pids": { "limit": -1 }
+    });
+    let wanted = [
+        ("memory.max", "max"),
+        ("memory.swap.max", "max"),
+        ("memory.low", "max"),
+        ("cpu.max", "max 50000"),
+        ("pids.max", "max"),
+    ];
+    files(t, resources, &wanted)
+}
+
+fn files_by_name(t: &Test) -> Outcome {
+    let resources = json!({ "unified": { "memory.min": "4194304", "cgroup.max.depth": "3", "pids.max": "99",
+                                         "io.max": "7:0 rbps=5000000\n7:1 wiops=10\n", "memory.oom.group": "1" } });
+    let wanted = [("memory.min", "4194304"), ("cgroup.max.depth", "3"), ("pids.max", "99"), ("memory.oom.group", "1")];
+    files(t, resources, &wanted)?;
+    fs::remove_dir_all(t.folder.join("bundle"))?;
+    t.run_refused(&limited(t, json!({ "unified": { "memory.nothing": "1" } }))?, "memory.nothing").map(drop)
+}
+
+fn what_it_lacks_is_refused(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("others ignore what they cannot set");
+    }
+    for (resources, member) in [
+        (json!({ "memory": { "disableOOMKiller": true } }), "/linux/resources/memory/disableOOMKiller"),
+        (json!({ "cpu": { "realtimePeriod": 100_000 } }), "/linux/resources/cpu/realtimePeriod"),
+        (json!({ "blockIO": { "leafWeight": 100 } }), "/linux/resources/blockIO/leafWeight"),
+        (json!({ "network": { "classID": 7 } }), "/linux/resources/network/classID"),
+        (json!({ "rdma": { "nothing0": { "hcaHandles": 1 } } }), "/linux/resources/rdma/nothing0"),
+    ] {
+        t.run_refused(&limited(t, resources)?, member)?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
+    Ok(())
+}
+
+/// What runs inside may want to hand them on.
+fn controllers_are_handed_down(t: &Test) -> Outcome {
+    let bundle = limited(t, json!({}))?.with("/linux/cgroupsPath", json!(format!("/{}/deep/er", t.id)));
+    t.sleeper(bundle)?;
+    let at = t.cgroup("").join("deep/er");
+    let available = fs::read_to_string(at.join("cgroup.controllers"));
+    t.delete()?;
+    for left in crate::leak::cgroups(&t.id) {
+        let _ = fs::remove_dir(left);
+    }
+    let available = available?;
+    for name in ["cpuset", "cpu", "io", "memory", "pids"] {
+        check!(available.split_whitespace().any(|have| have == name), "no {name}, only {available}");
+    }
+    Ok(())
+}
+
+fn update_writes_the_files(t: &Test) -> Outcome {
+    t.sleeper(limited(t, json!({ "pids": { "limit": 40 }, "cpu": { "burst": 1000, "quota": 90_000 } }))?)?;
+    let words =
+        ["update", "--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "16m", "--pids-limit", "33"];
+    let more = ["--cpu-share", "512", "--cpu-quota", "20000", "--cpuset-cpus", "1", "--blkio-weight", "300", &t.id];
+    t.ok(&[&words[..], &more].concat())?;
+    let first = compare(
+        t,
+        &[
+            ("memory.max", "67108864"),
+            ("memory.swap.max", "33554432"),
+            ("memory.low", "16777216"),
+            ("pids.max", "33"),
+            ("cpu.weight", "59"),
+            ("cpu.max", "20000 100000"),
+            ("cpu.max.burst", "1000"),
+            ("cpuset.cpus", "1"),
+        ],
+    );
+    t.ok(&["update", "--memory", "32m", "--memory-swap", "64m", &t.id])?;
+    let second = compare(t, &[("memory.max", "33554432"), ("cpu.weight", "59"), ("pids.max", "33")]);
+    t.ok(&["update", "--memory", "-1", "--memory-swap", "-1", "--pids-limit", "-1", &t.id])?;
+    let third = compare(t, &[("memory.max", "max"), ("memory.swap.max", "max"), ("pids.max", "max")]);
+    t.delete()?;
+    let all = [first, second, third].concat();
+    check!(all.is_empty(), "{}", all.join("\n    "));
+    Ok(())
+}
+
+fn update_from_stdin(t: &Test) -> Outcome {
+    t.sleeper(limited(t, json!({}))?)?;
+    let file = t.folder.join("resources.json");
+    let resources =
+        json!({ "memory": { "limit": 50_331_648 }, "pids": { "limit": 44 }, "unified": { "memory.high": "40960000" } });
+    fs::write(&file, resources.to_string())?;
+    let running = t.spawn(t.command(&[], &["update", "--resources", "-", &t.id]), Some(fs::File::open(&file)?))?;
+    let output = t.wait(running)?;
+    let differences = compare(t, &[("memory.max", "50331648"), ("pids.max", "44"), ("memory.high", "40960000")]);
+    t.delete()?;
+    check_eq!(output.code, 0, "exit status: {}", output.stderr);
+    check!(differences.is_empty(), "{}", differences.join("\n    "));
+    Ok(())
+}
+
+/// The kernel takes the first values and refuses the last one.
+fn update_refused_changes_nothing(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("others leave what was written before the refusal");
+    }
+    t.sleeper(limited(t, json!({ "pids": { "limit": 40 } }))?)?;
+    let words = ["update", "--pids-limit", "50", "--memory", "64m", "--cpuset-cpus", "4000-4001", &t.id];
+    let output = t.rt(&words)?;
+    let differences = compare(t, &[("pids.max", "40"), ("memory.max", "max")]);
+    t.delete()?;
+    check_eq!(output.code, 1, "exit status");
+    check!(differences.is_empty(), "{}", differences.join("\n    "));
+    Ok(())
+}
+
+fn update_keeps_device_rules(t: &Test) -> Outcome {
+    let mut bundle = limited(t, json!({ "devices": [{ "allow": false, "access": "rwm" }] }))?;
+    if !bundle.busybox(&["sh", "mknod", "sleep"])? {
+        return skip("no static busybox");
+    }
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.set(&format!("/process/capabilities/{set}/-"), json!("CAP_MKNOD"));
+    }
+    bundle.mount("/tmp", "tmpfs", "tmpfs", &["mode=1777"]);
+    t.sleeper(bundle)?;
+    let open = |name: &str| {
+        let script = format!(
+            "mknod /tmp/{name} c 10 237; (: </tmp/{name}) 2>/dev/null && echo opened; (: </dev/null) && echo null"
+        );
+        t.rt(&["exec", &t.id, "/bin/sh", "-c", &script])
+    };
+    let before = open("a")?;
+    t.ok(&["update", "--pids-limit", "50", &t.id])?;
+    let after = open("b")?;
+    t.delete()?;
+    check_eq!(before.stdout, "null\n", "before: {}", before.stderr);
+    check_eq!(after.stdout, "null\n", "after: {}", after.stderr);
+    Ok(())
+}
+
+/// Writing there takes a lock of all cgroups: a process is born where it belongs.
+fn run_and_exec_write_no_procs(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("others do");
+    }
+    if crate::runtime::in_path("strace").is_none() {
+        return skip("strace is not installed");
+    }
+    let traced = |name: &str, args: &[&str]| -> Outcome {
+        let prefix = t.folder.join(format!("trace-{name}"));
+        let strace = trace::strace(&prefix);
+        let before: Vec<&str> = strace.iter().map(String::as_str).collect();
+        let output = t.finish(t.command(&before, args))?;
+        check_eq!(output.code, 0, "{name}: {}", output.stderr);
+        let threads = trace::read(&prefix)?;
+        let calls = || threads.iter().flat_map(|thread| &thread.calls);
+        let born = calls().any(|call| call.name == "clone3" && call.rest.contains("CLONE_INTO_CGROUP"));
+        check!(born, "{name}: nothing is born in a cgroup");
+        let writes = |call: &&trace::Call| {
+            let opened = call.name.starts_with("open") && call.rest.contains("cgroup.procs");
+            opened && (call.rest.contains("O_WRONLY") || call.rest.contains("O_RDWR"))
+        };
+        let written = calls().find(writes);
+        check!(written.is_none(), "{name}: {written:?}");
+        Ok(())
+    };
+    let bundle = limited(t, json!({ "pids": { "limit": 50 } }))?.probe(&["exit", "0"]);
+    bundle.save()?;
+    traced("run", &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    t.sleeper(bundle)?;
+    let outcome = traced("exec", &["exec", &t.id, "/probe", "exit", "0"]);
+    t.delete()?;
+    outcome
+}
+
+/// As an init system or another runtime in the container does: itself to a leaf, the rest divided.
+const INNER: &str = "cd /sys/fs/cgroup && mkdir init work && echo 1 >init/cgroup.procs && \
+                     echo '+memory +pids' >cgroup.subtree_control; exec sleep 600";
+
+/// A container that has divided its own cgroup.
+fn inner(t: &Test) -> Outcome {
+    let mut bundle = limited(t, json!({}))?;
+    if !bundle.busybox(&["sh", "mkdir", "sleep", "cat"])? {
+        return skip("no static busybox");
+    }
+    bundle.namespace("cgroup", "");
+    bundle.drop_mount("/sys/fs/cgroup");
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
+    bundle.set("/process/args", json!(["/bin/sh", "-c", INNER]));
+    t.create_ok(&bundle)?;
+    t.ok(&["start", &t.id])?;
+    t.wait_for("a divided cgroup", || t.cgroup_file("", "work/memory.max").is_some())
+}
+
+/// The container's own cgroup has processes no more, and takes none (EBUSY).
+fn inner_tree_takes_exec(t: &Test) -> Outcome {
+    inner(t)?;
+    let output = t.rt(&["exec", &t.id, "/bin/sh", "-c", "cat /proc/self/cgroup"])?;
+    let frozen = t.rt(&["pause", &t.id])?;
+    let status = t.state()?["status"].clone();
+    t.ok(&["resume", &t.id])?;
+    t.delete()?;
+    check_eq!((output.code, output.stdout.as_str()), (0, "0::/init\n"), "exec: {}", output.stderr);
+    check_eq!((frozen.code, &status), (0, &json!("paused")), "pause: {}", frozen.stderr);
+    Ok(())
+}
+
+fn inner_tree_is_removed(t: &Test) -> Outcome {
+    inner(t)?;
+    t.ok(&["kill", &t.id, "KILL"])?;
+    t.wait_status("stopped")?;
+    t.ok(&["delete", &t.id])?;
+    check!(!t.cgroup("").exists(), "the cgroup is left");
+    Ok(())
+}
+
+fn starts_in_half_a_mebibyte(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("others need more");
+    }
+    let mut bundle = limited(t, json!({ "memory": { "limit": 524_288, "swap": 524_288 } }))?;
+    if !bundle.busybox(&["echo"])? {
+        return skip("no static busybox");
+    }
+    bundle.set("/process/args", json!(["/bin/echo", "there"]));
+    check_eq!(t.run_ok(&bundle)?, "there\n", "output");
+    Ok(())
+}
+
+fn too_little_to_start_is_told(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("others say it in other words");
+    }
+    for limit in [4096, 65_536] {
+        let said =
+            t.run_refused(&limited(t, json!({ "memory": { "limit": limit, "swap": limit } }))?, "memory limit")?;
+        check!(said.contains(&format!("limit {limit} bytes, peak ")), "no limit or no peak: {said}");
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
+    Ok(())
+}
+
+/// A mount of cgroup2 from the first cgroup namespace sets the flags of the hierarchy, for the whole host.
+fn flags_of_the_hierarchy_stay(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    let flags = || -> Outcome<String> {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = table.lines().find(|line| line.contains(" /sys/fs/cgroup ")).unwrap_or_default();
+        Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
+    };
+    let before = flags()?;
+    if !before.contains("nsdelegate") {
+        return skip("the hierarchy has no flags to lose");
+    }
+    for fstype in ["cgroup", "cgroup2"] {
+        let mut bundle = t.bundle()?;
+        bundle.drop_mount("/sys/fs/cgroup");
+        bundle.mount("/sys/fs/cgroup", fstype, "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
+        let report = t.report(&bundle)?;
+        check_eq!(report.mount("/sys/fs/cgroup")["type"], "cgroup2", "type of /sys/fs/cgroup");
+        check!(report.mounted_with("/sys/fs/cgroup", "ro"), "{}", report.mount("/sys/fs/cgroup"));
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+        let after = flags()?;
+        if after != before {
+            // The others' cases shall find the machine as it was.
+            let _ = std::process::Command::new("mount")
+                .args(["-o", "remount,nsdelegate,memory_recursiveprot", "/sys/fs/cgroup"])
+                .status();
+        }
+        check_eq!(after, before, "flags of the hierarchy after a mount of type {fstype}");
+    }
+    Ok(())
+}
+
+/// One write for all, forks included.
+fn killed_by_the_kernels_own_switch(t: &Test) -> Outcome {
+    let mut bundle = limited(t, json!({}))?;
+    bundle.drop_namespace("pid");
+    t.create_ok(&bundle.probe(&["spawn-sleeper", "stay"]))?;
+    t.ok(&["start", &t.id])?;
+    t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
+    t.delete()?;
+    check!(crate::leak::processes(&t.id).is_empty(), "processes are left");
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The machine under the tests: how fast it is, and whether it is thrown away afterwards.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The word on the kernel's command line that only `scripts/guest.sh` puts there.
+const DISPOSABLE: &str = "conformance.disposable";
+
+/// Whether this is a virtual machine made for this one run. Its "/" stays as systemd made it, shared, and its buses stay
+/// in sight: some faults show nowhere else. No environment variable can claim it.
+pub fn disposable() -> bool {
+    let words = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    words.split_whitespace().any(|word| word == DISPOSABLE)
+}
+
+/// A limit of time, longer by `CONFORMANCE_TIME_FACTOR` where the processor is emulated.
+pub fn patient(limit: Duration) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = || std::env::var("CONFORMANCE_TIME_FACTOR").ok()?.parse().ok();
+    limit * *FACTOR.get_or_init(|| factor().unwrap_or(1).clamp(1, 100))
+}
