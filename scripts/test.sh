@@ -48,7 +48,7 @@ phase setup scripts/setup.sh
 phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --all-targets -- -D warnings
 phase "unit tests" cargo test --workspace --exclude conformance
-phase tidy cargo test -p conformance --test tidy
+phase tidy cargo test -p conformance --test tidy --test spec
 phase "harness tests" cargo test -p conformance --lib --bins
 phase "release build" cargo build --release -p runtime-cli
 
@@ -56,8 +56,12 @@ phase "release build" cargo build --release -p runtime-cli
 # host is read-only (conformance/src/isolate.rs).
 if [ "$(id -u)" -eq 0 ]; then
   phase conformance env RUNTIME="$PWD/$target/release/runtime" cargo test -p conformance --test conformance
+  # The OCI runtime-tools' programs, a minute each at most; Go builds them once (docs/runtime-tools.md).
+  phase "runtime-tools" env RUNTIME="$PWD/$target/release/runtime" timeout 600 \
+    cargo run --quiet -p conformance --bin conformance -- runtime-tools
 else
   skip conformance "needs root"
+  skip runtime-tools "needs root"
 fi
 
 # The same binary under Podman, Docker, containerd and Buildah (docs/engines.md). It installs them, and skips what it cannot.

@@ -19,7 +19,7 @@ pub fn differences(runtime: &str) -> Result<BTreeMap<String, String>, String> {
     parse(text)
 }
 
-fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut all = BTreeMap::new();
     for (n, line) in text.lines().enumerate().map(|(n, l)| (n + 1, l.trim())) {
         if line.is_empty() || line.starts_with('#') {

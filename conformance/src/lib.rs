@@ -22,5 +22,6 @@ pub mod pty;
 pub mod report;
 pub mod rootfs;
 pub mod runtime;
+pub mod suite;
 pub mod test;
 pub mod trace;

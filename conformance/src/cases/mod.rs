@@ -33,6 +33,7 @@ mod resource;
 mod root;
 mod rootless;
 mod scheduling;
+mod seccomp;
 mod sharing;
 mod shell;
 mod stdio;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Case> {
         root::CASES,
         rootless::CASES,
         scheduling::CASES,
+        seccomp::CASES,
         sharing::CASES,
         shell::CASES,
         stdio::CASES,

@@ -192,6 +192,12 @@ impl Fail {
     pub const fn is(self, errno: Errno) -> bool {
         self.call != u32::MAX && self.errno == errno
     }
+
+    /// True if a filter may be what forbade the call, or the kernel has no such call.
+    pub const fn is_forbidden(self) -> bool {
+        use crate::sys::errno::{ENOSYS, EPERM};
+        self.is(EPERM) || self.is(ENOSYS)
+    }
 }
 
 /// Result of everything in the stage.

@@ -128,7 +128,13 @@ fn prepare(plan: &Plan<'_>, is_inside: bool, streams: [i32; 3]) -> Result<()> {
     for (to, from) in streams.into_iter().enumerate() {
         sys::dup3(from, to as i32, 0)?;
     }
-    sys::close_range(3, u32::MAX)?;
+    match sys::close_range(3, u32::MAX) {
+        // All but the preserved ones close themselves.
+        Err(fail) if is_inside && fail.is_forbidden() => {
+            (3..3 + plan.header.preserved.count as i32).for_each(sys::close_now);
+        }
+        result => result?,
+    }
     if !is_inside {
         sys::umask(UMASK);
         // The bundle may be out of reach for the root of a user namespace.

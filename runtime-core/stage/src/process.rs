@@ -23,19 +23,20 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
 pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
     io.enter(Step::WorkingDirectory, 0);
     let cwd = plan.text(plan.header.cwd)?;
-    if cwd.bytes() == b"/" {
-        return Ok(false);
-    }
-    match sys::chdir(cwd) {
-        Ok(()) => Ok(false),
-        Err(fail) if fail.is(errno::ENOENT) && plan.header.flags & flag::EXEC == 0 => {
-            let relative = Z::new(cwd_below_root(cwd));
-            sys::close(path::make(root, relative, Make::Directory)?);
-            sys::chdir(cwd).map(|()| false)
+    if cwd.bytes() != b"/" {
+        match sys::chdir(cwd) {
+            Ok(()) => {}
+            Err(fail) if fail.is(errno::ENOENT) && plan.header.flags & flag::EXEC == 0 => {
+                let relative = Z::new(cwd_below_root(cwd));
+                sys::close(path::make(root, relative, Make::Directory)?);
+                sys::chdir(cwd)?;
+            }
+            Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => return Ok(true),
+            Err(fail) => return Err(fail),
         }
-        Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => Ok(true),
-        Err(fail) => Err(fail),
     }
+    // Here, and not when all is done: a filter that forbids getcwd to the program is none of our business.
+    prove_directory(io).map(|()| false)
 }
 
 fn cwd_below_root(cwd: Z<'_>) -> &[u8] {
@@ -46,13 +47,20 @@ fn cwd_below_root(cwd: Z<'_>) -> &[u8] {
     bytes
 }
 
-/// The second try, with the user's ids; then the proof that we are inside the root: the kernel's getcwd gives no
-/// absolute path for a directory outside it (CVE-2024-21626).
+/// The second try, with the user's ids.
 pub fn enter_directory(plan: &Plan<'_>, io: &Io, again: bool) -> Result<()> {
-    io.enter(Step::WorkingDirectory, 1);
-    if again {
-        sys::chdir(plan.text(plan.header.cwd)?)?;
+    if !again {
+        return Ok(());
     }
+    io.enter(Step::WorkingDirectory, 1);
+    sys::chdir(plan.text(plan.header.cwd)?)?;
+    prove_directory(io)
+}
+
+/// The proof that we are inside the root: the kernel's getcwd gives no absolute path for a directory outside it
+/// (CVE-2024-21626).
+fn prove_directory(io: &Io) -> Result<()> {
+    io.enter(Step::WorkingDirectory, 1);
     let mut buffer = [0; path::MOST];
     match sys::getcwd(&mut buffer) {
         Ok(_) if buffer.starts_with(b"/") => Ok(()),
@@ -202,10 +210,18 @@ fn executable(path: Z<'_>) -> Result<()> {
         if file.is(Stat::DIRECTORY) {
             return Err(Fail { call: crate::arch::SYS_EXECVE as u32, errno: errno::EISDIR, detail: 0 });
         }
-        sys::may_execute(fd)
+        match sys::may_execute(fd) {
+            // The same question by the call that older filters know; our real and effective ids are equal.
+            Err(fail) if fail.is_forbidden() => sys::may_execute_name(path),
+            result => result,
+        }
     });
-    sys::close(fd);
-    found
+    sys::close_now(fd);
+    match found {
+        // Whoever forbids all questions gets the answer from execve.
+        Err(fail) if fail.is_forbidden() => Ok(()),
+        result => result,
+    }
 }
 
 /// Closes every descriptor but the standard streams, the preserved ones and those still needed until execve,

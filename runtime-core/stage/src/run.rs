@@ -63,16 +63,16 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     priority::all(plan, io)?;
     rlimit::all(plan, io)?;
     caps::no_new_privileges(plan, io)?;
-    // No filter has to allow these two for our sake.
+    // No filter has to allow these three for our sake.
     outlive_parent()?;
     process::reset_signals(io);
+    process::close_fds(plan, io)?;
     seccomp::early(plan, io)?;
     caps::drop_bounding(plan, io)?;
     ids::become_user(plan, io)?;
     process::enter_directory(plan, io, again)?;
     caps::set(plan, io)?;
     let program = process::look_up(plan, io)?;
-    process::close_fds(plan, io)?;
     seccomp::late(plan, io)?;
 
     gate(plan, io, status)?;

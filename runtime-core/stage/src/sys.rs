@@ -382,6 +382,12 @@ pub fn may_execute(fd: i32) -> Result<()> {
     call!(nr::FACCESSAT2, fd, Z::EMPTY.as_ptr(), X_OK, AT_EACCESS | AT_EMPTY_PATH).map(drop)
 }
 
+/// faccessat(2): may the real user execute this file?
+pub fn may_execute_name(path: Z<'_>) -> Result<()> {
+    const X_OK: u32 = 1;
+    call!(arch::SYS_FACCESSAT, AT_FDCWD, path.as_ptr(), X_OK).map(drop)
+}
+
 /// open_tree(2).
 pub fn open_tree(dir: i32, path: Z<'_>, flags: u32) -> Result<i32> {
     call!(nr::OPEN_TREE, dir, path.as_ptr(), flags | OPEN_TREE_CLOEXEC).map(|fd| fd as i32)

@@ -82,6 +82,7 @@ pub const SYS_RECVMSG: usize = 212;
 pub const SYS_SOCKET: usize = 198;
 pub const SYS_EXECVE: usize = 221;
 pub const SYS_FCNTL: usize = 25;
+pub const SYS_FACCESSAT: usize = 48;
 pub const SYS_GETCWD: usize = 17;
 pub const SYS_CHDIR: usize = 49;
 pub const SYS_FCHDIR: usize = 50;

@@ -84,6 +84,7 @@ pub const SYS_RECVMSG: usize = 47;
 pub const SYS_SOCKET: usize = 41;
 pub const SYS_EXECVE: usize = 59;
 pub const SYS_FCNTL: usize = 72;
+pub const SYS_FACCESSAT: usize = 269;
 pub const SYS_GETCWD: usize = 79;
 pub const SYS_CHDIR: usize = 80;
 pub const SYS_FCHDIR: usize = 81;

@@ -1,0 +1,105 @@
+//! docs/spec.md: a row for every property of config.json, and every file and test it names is there.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How a row says that runc and crun do the same.
+const SAME: &str = "none known";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+struct Row {
+    property: String,
+    files: Vec<String>,
+    tests: Vec<String>,
+    difference: String,
+}
+
+/// What stands in backticks.
+fn words(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn rows() -> Vec<Row> {
+    let text = fs::read_to_string(root().join("docs/spec.md")).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with("| `/"));
+    lines
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert_eq!(cells.len(), 4, "cells of {line}");
+            Row {
+                property: words(cells[0]).concat(),
+                files: words(cells[1]),
+                tests: words(cells[2]),
+                difference: cells[3].to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "docs/spec.md:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn each_property_has_one_row() {
+    let list = root().join("runtime-core/tests/data/runtime-spec/properties.txt");
+    let wanted: Vec<String> = fs::read_to_string(list).unwrap().lines().map(str::to_owned).collect();
+    assert!(wanted.len() > 200);
+    let found: Vec<String> = rows().into_iter().map(|row| row.property).collect();
+    let (set, known): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), wanted.iter().collect());
+    let mut wrong: Vec<String> = known.difference(&set).map(|name| format!("no row for {name}")).collect();
+    wrong.extend(set.difference(&known).map(|name| format!("the schema has no {name}")));
+    if found.len() != set.len() {
+        wrong.push("a property has two rows".into());
+    }
+    none(&wrong);
+}
+
+#[test]
+fn no_cell_is_empty() {
+    let empty = |row: &Row| row.files.is_empty() || row.tests.is_empty() || row.difference.is_empty();
+    let wrong: Vec<String> = rows().iter().filter(|row| empty(row)).map(|row| row.property.clone()).collect();
+    none(&wrong);
+}
+
+#[test]
+fn files_are_there() {
+    let place = |file: &str| match file.strip_prefix("stage/") {
+        Some(rest) => root().join("runtime-core/stage/src").join(rest),
+        None => root().join("runtime-core/src").join(file),
+    };
+    let rows = rows();
+    let missing = rows.iter().flat_map(|row| row.files.iter()).filter(|file| !place(file).exists());
+    none(&missing.cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn tests_are_there() {
+    let cases: BTreeSet<&str> = conformance::cases::all().iter().map(|case| case.name).collect();
+    let exists = |test: &str| match test.split_once(".rs::") {
+        None => cases.contains(test),
+        Some((file, name)) => {
+            let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+            text.contains(&format!("fn {name}()"))
+        }
+    };
+    let rows = rows();
+    let missing = rows.iter().flat_map(|row| row.tests.iter()).filter(|test| !exists(test));
+    none(&missing.cloned().collect::<Vec<_>>());
+}
+
+/// A case that runc or crun is known to fail is a difference.
+#[test]
+fn differences_are_told() {
+    let mut known = BTreeSet::new();
+    for runtime in ["runc", "crun"] {
+        known.extend(conformance::expect::differences(runtime).unwrap().into_keys());
+    }
+    let silent = |row: &&Row| row.difference == SAME && row.tests.iter().any(|test| known.contains(test));
+    none(&rows().iter().filter(silent).map(|row| row.property.clone()).collect::<Vec<_>>());
+}
