@@ -182,7 +182,7 @@ fn run(options: &Options, chosen: &[Case], runtimes: &[Runtime], missing: &[(Str
     if leak::mounts_under(&folder).is_empty() {
         let _ = std::fs::remove_dir_all(&folder);
     }
-    end(&tally, &mounts)
+    end(&tally, &mounts, runtimes.iter().any(Runtime::is_ours))
 }
 
 /// A listed difference of a case that does not exist is a mistake in the list.
@@ -285,13 +285,18 @@ fn tell(
     }
 }
 
-/// The mounts of the whole machine are compared once, at the end: other tests' containers come and go in between.
-fn end(tally: &Mutex<Tally>, before: &[String]) -> i32 {
+/// The mounts of the whole machine are compared once, at the end: other tests' containers come and go in between. What peers
+/// alone have changed is only told: on a host with nsdelegate, runc takes that flag from the whole cgroup hierarchy
+/// (opencontainers/runc#5258).
+fn end(tally: &Mutex<Tally>, before: &[String], with_ours: bool) -> i32 {
     let mut tally = lock(tally);
     let after = leak::mounts();
     let changed = after.iter().filter(|m| !before.contains(m)).chain(before.iter().filter(|m| !after.contains(m)));
     let changed: Vec<String> = changed.map(|m| format!("the host's mounts changed: {m}")).collect();
-    tally.failed.extend(changed);
+    match with_ours {
+        true => tally.failed.extend(changed),
+        false => changed.iter().for_each(|line| println!("         {line}")),
+    }
     if !tally.failed.is_empty() {
         println!("\nfailures:");
         tally.failed.iter().for_each(|f| println!("  {f}"));
