@@ -13,7 +13,7 @@ cases!["mounting":
     recursive_attributes, rbind_and_bind, files_and_directories, relative_source, relative_destination,
     source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
-    ordinary_directories, links_on_the_way, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
+    ordinary_directories, links_on_the_way, link_to_its_own_folder, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
     idmap, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags, many,
 ];
 
@@ -445,6 +445,19 @@ fn over_the_root(test: &Test) -> Outcome {
     symlink("/", bundle.rootfs().join("link"))?;
     bundle.mount("/link", "tmpfs", "x", &[]);
     test.run_refused(&bundle, "")?;
+    Ok(())
+}
+
+/// What is mounted through a link covers the folder of its neighbours, and the next of them lies in what covers it.
+fn link_to_its_own_folder(test: &Test) -> Outcome {
+    let mut bundle = test.bundle()?;
+    fs::create_dir(bundle.rootfs().join("d"))?;
+    symlink("/d", bundle.rootfs().join("d/link"))?;
+    for destination in ["/d/first", "/d/link", "/d/second"] {
+        bundle.mount(destination, "tmpfs", "x", &[]);
+    }
+    let report = test.report_paths(bundle, &["/d", "/d/second"])?;
+    check_eq!(report.path("/d")["list"], json!(["second"]), "entries of the folder");
     Ok(())
 }
 

@@ -19,13 +19,10 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
         match mount.kind {
-            mount_kind::BIND => bind(plan, io, root, &mount)?,
+            mount_kind::BIND => bind(plan, io, root, &mut folder, &mount)?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
             _ => filesystem(plan, io, root, &mut folder, &mount)?,
-        }
-        if mount.kind != mount_kind::FILESYSTEM {
-            folder.leave();
         }
     }
     folder.leave();
@@ -54,7 +51,7 @@ pub fn host_tree(io: &Io, slot: u32, path: Z<'_>, recursive: u32) -> Result<i32>
     sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | recursive)
 }
 
-fn bind(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
+fn bind<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
     let recursive = if mount.flags & mount_flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
     let tree = host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?;
     let source = sys::stat(tree, Z::EMPTY)?;
@@ -64,7 +61,7 @@ fn bind(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
     let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    let (target, _) = target(plan, root, mount, shape, &mut path::Folder::new())?;
+    let (target, _) = target(plan, root, mount, shape, folder)?;
     sys::move_mount(tree, target)?;
     sys::close(target);
     dress(plan, io, mount, tree)?;
@@ -156,6 +153,8 @@ fn target<'a>(
         Err(fail) if fail.is(errno::ELOOP) => {}
         result => return result,
     }
+    // It may lead above the folder, and what is mounted there covers it.
+    folder.leave();
     let (found, existed) = match path::open(root, path, 0) {
         Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, shape)?, false),
         result => (result?, true),

@@ -80,27 +80,20 @@ pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Res
         return make_directory_in(parent, &name);
     }
     folder.leave();
-    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
-    match sys::openat2(root, path, O_PATH | O_DIRECTORY, 0, resolve) {
-        Err(fail) if fail.is(errno::ENOENT) => {}
-        result => return result.map(|fd| (fd, true)),
+    if let Some(fd) = find_plain(root, path, O_DIRECTORY)? {
+        return Ok((fd, true));
     }
     let (above, last) = split_last(path.bytes());
-    let mut buffer = Buffer::new();
-    buffer.push(above)?;
-    match sys::openat2(root, buffer.z(), O_PATH | O_DIRECTORY, 0, resolve) {
-        Ok(parent) if is_name(last) => {
+    if !above.is_empty() && is_name(last) {
+        let mut buffer = Buffer::new();
+        buffer.push(above)?;
+        if let Some(parent) = find_plain(root, buffer.z(), O_DIRECTORY)? {
             folder.keep(path, parent);
             name.set(last)?;
-            make_directory_in(parent, &name)
-        }
-        other => {
-            if let Ok(parent) = other {
-                sys::close(parent);
-            }
-            make_plain(root, path, Make::Directory)
+            return make_directory_in(parent, &name);
         }
     }
+    walk_plain(root, path, Make::Directory).map(|fd| (fd, false))
 }
 
 /// The directory `name`, which is no link, and whether it was there.
@@ -117,10 +110,22 @@ fn make_directory_in(parent: i32, name: &Name) -> Result<(i32, bool)> {
 /// and whether it was there. ELOOP: there is a link on the way.
 pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
     let shape = if make == Make::Directory { O_DIRECTORY } else { 0 };
-    match sys::openat2(root, path, O_PATH | shape, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) {
-        Err(fail) if fail.is(errno::ENOENT) => {}
-        result => return result.map(|fd| (fd, true)),
+    match find_plain(root, path, shape)? {
+        Some(fd) => Ok((fd, true)),
+        None => walk_plain(root, path, make).map(|fd| (fd, false)),
     }
+}
+
+/// What `path` names, if it is there.
+fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
+    match sys::openat2(root, path, O_PATH | shape, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) {
+        Err(fail) if fail.is(errno::ENOENT) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Goes down component by component, making what is missing.
+fn walk_plain(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
     let mut buffer = Buffer::new();
     buffer.push(path.bytes())?;
     let (mut at, mut done) = (root, 0);
@@ -135,7 +140,7 @@ pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
         at = next?;
         done = end;
     }
-    Ok((at, false))
+    Ok(at)
 }
 
 fn step_plain(at: i32, name: &Name, make: Make) -> Result<i32> {
