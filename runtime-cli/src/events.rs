@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::ArgMatches;
 use runtime_core::Container;
 use runtime_core::cgroup::Stats;
-use runtime_core::cgroup::stats::{HugetlbStats, IoEntry, IoStats, MemoryStats, MemoryUsage, Pressure};
+use runtime_core::cgroup::stats::{IoEntry, IoStats, MemoryStats, MemoryUsage, Pressure};
 use runtime_core::state::Status;
 use runtime_core::verb::events::Event;
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ fn document(stats: &Stats) -> Value {
         "memory": memory_document(&memory),
         "pids": filled([("current", json!(pids.current)), ("limit", json!(pids.limit.unwrap_or(0)))]),
         "blkio": io(&stats.io.clone().unwrap_or_default()),
-        "hugetlb": stats.hugetlb.iter().map(|(size, pages)| (size.clone(), huge(pages))).collect::<BTreeMap<_, _>>(),
+        "hugetlb": stats.hugetlb.iter().map(|(size, pages)| (size.clone(), counted(pages))).collect::<BTreeMap<_, _>>(),
         "intel_rdt": {},
         "network_interfaces": null,
     })
@@ -118,16 +118,16 @@ fn memory_document(memory: &MemoryStats) -> Value {
 
 fn entry(usage: Option<&MemoryUsage>) -> Value {
     let Some(usage) = usage else { return json!({ "limit": 0, "failcnt": 0 }) };
-    let mut document = filled([("usage", json!(usage.usage)), ("max", json!(usage.peak.unwrap_or(0)))]);
+    let mut document = counted(usage);
     document.insert("limit".into(), json!(usage.limit.unwrap_or(u64::MAX)));
-    document.insert("failcnt".into(), json!(usage.failures));
     document.into()
 }
 
-fn huge(pages: &HugetlbStats) -> Value {
-    let mut document = filled([("usage", json!(pages.usage)), ("max", json!(pages.peak.unwrap_or(0)))]);
-    document.insert("failcnt".into(), json!(pages.failures));
-    document.into()
+/// Without the limit, which runc does not show for huge pages.
+fn counted(usage: &MemoryUsage) -> Map<String, Value> {
+    let mut document = filled([("usage", json!(usage.usage)), ("max", json!(usage.peak.unwrap_or(0)))]);
+    document.insert("failcnt".into(), json!(usage.failures));
+    document
 }
 
 fn io(io: &IoStats) -> Value {

@@ -14,7 +14,8 @@ cases!["limits":
     oom_score_is_set, oom_score_is_left,
 ];
 
-const KINDS: [(&str, &str); 16] = [
+/// Every limit, and what /proc calls it.
+pub(super) const KINDS: [(&str, &str); 16] = [
     ("RLIMIT_AS", "Max address space"),
     ("RLIMIT_CORE", "Max core file size"),
     ("RLIMIT_CPU", "Max cpu time"),
@@ -34,7 +35,7 @@ const KINDS: [(&str, &str); 16] = [
 ];
 
 /// Our own hard limit, as /proc prints it.
-fn hard(name: &str) -> Outcome<u64> {
+pub(super) fn hard(name: &str) -> Outcome<u64> {
     let table = fs::read_to_string("/proc/self/limits")?;
     let line = table.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     let word = line.get(26..).unwrap_or_default().split_whitespace().nth(1).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! process.user, capabilities, rlimits, noNewPrivileges, the session keyring: what the program may do.
 
+use super::limits;
 use crate::cases;
 use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
@@ -125,41 +126,16 @@ fn no_new_privileges(t: &Test) -> Outcome {
 }
 
 fn rlimits_are_exact(t: &Test) -> Outcome {
-    let table = [
-        ("RLIMIT_AS", "Max address space"),
-        ("RLIMIT_CORE", "Max core file size"),
-        ("RLIMIT_CPU", "Max cpu time"),
-        ("RLIMIT_DATA", "Max data size"),
-        ("RLIMIT_FSIZE", "Max file size"),
-        ("RLIMIT_LOCKS", "Max file locks"),
-        ("RLIMIT_MEMLOCK", "Max locked memory"),
-        ("RLIMIT_MSGQUEUE", "Max msgqueue size"),
-        ("RLIMIT_NICE", "Max nice priority"),
-        ("RLIMIT_NOFILE", "Max open files"),
-        ("RLIMIT_NPROC", "Max processes"),
-        ("RLIMIT_RSS", "Max resident set"),
-        ("RLIMIT_RTPRIO", "Max realtime priority"),
-        ("RLIMIT_RTTIME", "Max realtime timeout"),
-        ("RLIMIT_SIGPENDING", "Max pending signals"),
-        ("RLIMIT_STACK", "Max stack size"),
-    ];
     // Not above what this process has: not every root may raise a hard limit.
-    let own = fs::read_to_string("/proc/self/limits")?;
-    let hard = |name: &str| {
-        let line = own.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        let number = line.get(26..).and_then(|rest| rest.split_whitespace().nth(1)).unwrap_or_default();
-        number.parse().unwrap_or(u64::MAX)
-    };
-    let limits: Vec<Value> = table
-        .iter()
-        .map(|(name, shown)| {
-            let most = hard(shown).min(1 << 33);
-            json!({ "type": name, "soft": most / 2, "hard": most })
-        })
-        .collect();
-    let report = t.report(&t.bundle()?.with("/process/rlimits", json!(limits)))?;
-    for (name, shown) in table {
-        let most = hard(shown).min(1 << 33);
+    let most = |shown: &str| limits::hard(shown).map(|hard| hard.min(1 << 33));
+    let mut list = Vec::new();
+    for (name, shown) in limits::KINDS {
+        let most = most(shown)?;
+        list.push(json!({ "type": name, "soft": most / 2, "hard": most }));
+    }
+    let report = t.report(&t.bundle()?.with("/process/rlimits", json!(list)))?;
+    for (name, shown) in limits::KINDS {
+        let most = most(shown)?;
         let seen = report.at("/limits").get(shown).cloned().unwrap_or_default();
         check_eq!(seen, json!([(most / 2).to_string(), most.to_string()]), "{name}");
     }

@@ -138,10 +138,12 @@ pub(super) fn trust(path: &Path, stat: &FileStat) -> Result<()> {
         let message = format!("state directory {path:?} {why}");
         Err(Error::new(ErrorKind::BadState, message).with_hint(hint))
     };
-    let me = || nix::unistd::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != me() {
-        let me = me();
-        return refuse(format!("belongs to user {}, not to user {me}", stat.st_uid), "give another one with --root");
+    if stat.st_uid != 0 {
+        let me = nix::unistd::geteuid().as_raw();
+        if stat.st_uid != me {
+            let why = format!("belongs to user {}, not to user {me}", stat.st_uid);
+            return refuse(why, "give another one with --root");
+        }
     }
     let (others_write, sticky) = (stat.st_mode & 0o022 != 0, stat.st_mode & 0o1000 != 0);
     if others_write && !sticky {

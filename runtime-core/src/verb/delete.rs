@@ -52,10 +52,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     };
     let record = match dir.read() {
         Ok(Some(record)) if created.is_some_and(|created| created != record.created) => return absent(force),
-        Ok(Some(record)) => {
-            permit(&dir, &record, force)?;
-            record
-        }
+        Ok(Some(record)) => record,
         // A create died before it had made anything else.
         Ok(None) => {
             dir.remove_unrecorded()?;
@@ -65,12 +62,15 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
         Err(error) if error.hint().is_none() => return Err(error.with_hint("delete --force removes the container")),
         Err(error) => return Err(error),
     };
+    let boot_id = dir.root().boot_id()?;
+    let init = record.init(boot_id)?;
+    permit(&dir, &record, &init, force)?;
     let deadline = Instant::now() + PATIENCE;
     kill_hook(&dir, force);
-    kill_init(&dir, &record, deadline)?;
-    remove_cgroup(&record, dir.root().boot_id()?, deadline)?;
-    remove_rdt(&record, dir.root().boot_id()?)?;
-    stop_unit(&record, dir.root().boot_id()?)?;
+    kill_init(&record, &init, deadline)?;
+    remove_cgroup(&record, boot_id, deadline)?;
+    remove_rdt(&record, boot_id)?;
+    stop_unit(&record, boot_id)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
@@ -115,12 +115,9 @@ fn remove_rdt(record: &Record, boot_id: &str) -> Result<()> {
 }
 
 /// Without force, only a container that has ended or never started.
-fn permit(dir: &Dir, record: &Record, force: bool) -> Result<()> {
-    if force {
-        return Ok(());
-    }
+fn permit(dir: &Dir, record: &Record, init: &Init, force: bool) -> Result<()> {
     // What is gone needs no closer look.
-    if let Init::Gone = record.init(dir.root().boot_id()?)? {
+    if force || matches!(init, Init::Gone) {
         return Ok(());
     }
     match Status::locked(dir.root(), record)? {
@@ -133,8 +130,8 @@ fn permit(dir: &Dir, record: &Record, force: bool) -> Result<()> {
 }
 
 /// Kills the first process and sees it end. It stays a zombie if its parent does not reap it; that is enough.
-fn kill_init(dir: &Dir, record: &Record, deadline: Instant) -> Result<()> {
-    let Init::Alive(init) = record.init(dir.root().boot_id()?)? else { return Ok(()) };
+fn kill_init(record: &Record, init: &Init, deadline: Instant) -> Result<()> {
+    let Init::Alive(init) = init else { return Ok(()) };
     send(init.as_fd(), libc::SIGKILL)?;
     thaw(record);
     let ended = pidfd::wait_end(init.as_fd(), deadline)

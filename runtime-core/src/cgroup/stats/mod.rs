@@ -33,7 +33,7 @@ pub struct Stats {
     /// Block I/O.
     pub io: Option<IoStats>,
     /// Huge pages, by page size (`2MB`).
-    pub hugetlb: BTreeMap<String, HugetlbStats>,
+    pub hugetlb: BTreeMap<String, MemoryUsage>,
     /// RDMA, by device.
     pub rdma: BTreeMap<String, RdmaStats>,
 }
@@ -104,13 +104,13 @@ pub struct MemoryStats {
     pub pressure: Option<Pressure>,
 }
 
-/// One kind of memory.
+/// One kind of memory, in bytes; of huge pages what is reserved, where the kernel accounts it (Linux 5.7).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryUsage {
     /// In use now.
     pub usage: u64,
-    /// The most that was in use; absent before Linux 5.19 on version 2.
+    /// The most that was in use; on version 2 absent before Linux 5.19, and for huge pages.
     pub peak: Option<u64>,
     /// Absent: none.
     pub limit: Option<u64>,
@@ -179,20 +179,6 @@ pub struct IoEntry {
     pub op: String,
     /// The number.
     pub value: u64,
-}
-
-/// Huge pages of one size, in bytes; what is reserved counts where the kernel accounts it (Linux 5.7).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HugetlbStats {
-    /// In use now.
-    pub usage: u64,
-    /// The most that was in use; version 1 only.
-    pub peak: Option<u64>,
-    /// Absent: none.
-    pub limit: Option<u64>,
-    /// How often the limit was hit.
-    pub failures: u64,
 }
 
 /// RDMA resources of one device.

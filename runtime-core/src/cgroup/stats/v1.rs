@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CpuStats, CpusetStats, HugetlbStats, IoEntry, IoStats, MemoryStats, MemoryUsage, OomStats, PidsStats, Reader,
-    Stats, parse, v2,
+    CpuStats, CpusetStats, IoEntry, IoStats, MemoryStats, MemoryUsage, OomStats, PidsStats, Reader, Stats, parse, v2,
 };
 use crate::Result;
 use crate::cgroup::Place;
@@ -164,7 +163,7 @@ fn blkio(files: &Reader<'_>) -> Result<IoStats> {
     Ok(IoStats::default())
 }
 
-fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, HugetlbStats>> {
+fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, MemoryUsage>> {
     let mut out = BTreeMap::new();
     for size in files.page_sizes(".usage_in_bytes")? {
         let reserved = usage(files, &format!("hugetlb.{size}.rsvd"))?;
@@ -172,8 +171,7 @@ fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, HugetlbStats>> {
             Some(usage) => usage,
             None => usage(files, &format!("hugetlb.{size}"))?.unwrap_or_default(),
         };
-        let MemoryUsage { usage, peak, limit, failures } = usage;
-        out.insert(size, HugetlbStats { usage, peak, limit, failures });
+        out.insert(size, usage);
     }
     Ok(out)
 }

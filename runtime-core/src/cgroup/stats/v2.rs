@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CpuStats, CpusetStats, HugetlbStats, IoStats, MemoryStats, MemoryUsage, OomStats, PidsStats, RdmaStats, Reader,
-    Stats, parse,
+    CpuStats, CpusetStats, IoStats, MemoryStats, MemoryUsage, OomStats, PidsStats, RdmaStats, Reader, Stats, parse,
 };
 use crate::Result;
 
@@ -103,7 +102,7 @@ fn io(files: &Reader<'_>) -> Result<Option<IoStats>> {
     Ok(Some(IoStats { service_bytes, serviced, pressure: files.pressure("io.pressure")?, ..IoStats::default() }))
 }
 
-fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, HugetlbStats>> {
+fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, MemoryUsage>> {
     let mut out = BTreeMap::new();
     for size in files.page_sizes(".current")? {
         let reserved = files.number(&format!("hugetlb.{size}.rsvd.current"))?;
@@ -113,7 +112,7 @@ fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, HugetlbStats>> {
         };
         let failures = files.table(&format!("hugetlb.{size}.events"))?.map_or(0, |events| of(&events, "max"));
         let limit = files.number(&format!("{prefix}.max"))?;
-        out.insert(size, HugetlbStats { usage, peak: None, limit, failures });
+        out.insert(size, MemoryUsage { usage, peak: None, limit, failures });
     }
     Ok(out)
 }
