@@ -127,7 +127,10 @@ pub fn devices(placement: &Placement, rules: Option<&[DeviceRule]>, userns: bool
         return Ok(Devices::None);
     }
     match placement.of("devices") {
-        Some(place) if placement.dirs[place].v2 => Ok(Devices::Program { place, code: bpf::program(&rules) }),
+        Some(place) if placement.dirs[place].v2 => match bpf::program(&rules) {
+            Some(code) => Ok(Devices::Program { place, code }),
+            None => Err(vec![Problem::new(POINTER, "too many rules for one BPF program")]),
+        },
         Some(place) => Ok(Devices::Writes(lines(place, &rules).map_err(|problem| vec![problem])?)),
         None => Err(vec![Problem::new(POINTER, "this host has no cgroup that could enforce device rules")]),
     }
