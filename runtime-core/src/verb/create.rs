@@ -11,7 +11,6 @@ use std::time::Duration;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use serde_json::value::RawValue;
 
 use super::{hook, notify};
 use crate::cgroup::Cgroup;
@@ -367,8 +366,6 @@ fn record(
     inline: bool,
 ) -> Result<Record> {
     let owner = nix::unistd::geteuid();
-    let config =
-        RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
     Ok(Record {
         version: VERSION,
         id: request.id.to_owned(),
@@ -389,7 +386,7 @@ fn record(
         hooks: hook::kept(spec.hooks.as_ref()),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
         resources: None,
-        config,
+        config: text.into_bytes(),
     })
 }
 

@@ -106,8 +106,7 @@ fn wait_until_made(container: &Container, record: &Record) -> Result<()> {
 
 /// The plan of the program in the container's own settings.
 fn planned(record: &Record, process: &Process, request: &Exec<'_>) -> Result<Plan> {
-    let config = spec::parse(record.config.get().as_bytes())
-        .map_err(|problems| Error::problems("the recorded config", problems))?;
+    let config = spec::parse(&record.config).map_err(|problems| Error::problems("the recorded config", problems))?;
     let target = target(&config, record)?;
     let spec = merged(config, process);
     let request = Request {

@@ -68,7 +68,7 @@ fn listen(container: &Container, mut status: File) -> Result<()> {
     let mut bytes = [0; RECORD];
     let length = status.read(&mut bytes).unwrap_or(0);
     let Some(report) = Report::parse(&bytes[..length]) else { return Ok(()) };
-    let spec = crate::spec::parse(container.record.config.get().as_bytes()).unwrap_or_default();
+    let spec = crate::spec::parse(&container.record.config).unwrap_or_default();
     if let Some((kind, index)) = report.hook() {
         let hooks = spec.hooks.unwrap_or_default();
         return Err(report.hook_error(kind, &kind.of(&hooks).get(index).map(Hook::new).unwrap_or_default()));
