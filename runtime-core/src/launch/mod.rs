@@ -249,7 +249,7 @@ impl<'a> Launch<'a> {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
             },
-            (message::FORKED, Some(child)) => self.follow(child),
+            (message::FORKED, Some(child)) => self.follow(child, message.payload),
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {
@@ -279,12 +279,15 @@ impl<'a> Launch<'a> {
     }
 
     /// The stage carries on in a child, its own first process reaped.
-    fn follow(&mut self, child: OwnedFd) -> Result<()> {
+    fn follow(&mut self, child: OwnedFd, pid: u64) -> Result<()> {
         let what = "cannot follow the stage into its pid namespace";
-        let pid = pidfd::pid(child.as_fd()).map_err(|e| Error::io(what, "read(/proc/self/fdinfo)", e))?;
+        let pid = i32::try_from(pid).map_err(|_| Error::new(ErrorKind::Init, format!("{what}: {pid} is no pid")))?;
         let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
-        self.identify()?;
+        // Only a container's first process is told from others by its start; and what is ignored was inherited.
+        if !self.plan.exec {
+            self.identify()?;
+        }
         self.adjust_oom_score()?;
         self.go(None)
     }

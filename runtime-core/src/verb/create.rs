@@ -279,14 +279,18 @@ pub(super) fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)
         Config::Bundle => bundle.join("config.json"),
     };
     let text = read(bundle, &path)?;
-    let spec =
-        spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
-    Ok((spec, text))
+    Ok((parse(&path, &text)?, text))
 }
 
-/// `process` of the bundle's `config.json`, as it is now.
-pub(super) fn bundle_process(bundle: &Path) -> Result<Option<crate::spec::Process>> {
-    Ok(config(bundle, Config::Bundle)?.0.process)
+/// The bundle's `config.json`, as it is now; `None`: it still says `known`, word for word.
+pub(super) fn bundle_config(bundle: &Path, known: &[u8]) -> Result<Option<Spec>> {
+    let path = bundle.join("config.json");
+    let text = read(bundle, &path)?;
+    if text.as_bytes() == known { Ok(None) } else { parse(&path, &text).map(Some) }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Spec> {
+    spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))
 }
 
 /// Reads a regular file of bounded size; a fifo in its place must not stop us.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::create::{bundle_process as read_process, write_pid};
+use super::create::{bundle_config, write_pid};
 use super::kill::send;
 use crate::cgroup::{Below, Cgroup, Entry};
 use crate::host::HostFacts;
@@ -43,7 +43,9 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
             &bundled
         }
     };
-    let plan = planned(&record, process, request)?;
+    let kept = if matches!(record, Cow::Borrowed(_)) { container.kept() } else { None };
+    let config = kept.map_or_else(|| recorded(&record), Ok)?;
+    let plan = planned(&record, config, process, request)?;
     for warning in &plan.warnings {
         container.launcher.log(Level::Warning, warning);
     }
@@ -76,7 +78,17 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
 
 /// `process` of the bundle's config.
 pub(crate) fn bundle_process(container: &Container) -> Result<Process> {
-    let process = read_process(Path::new(&container.record.bundle))?;
+    let record = &container.record;
+    let process = match bundle_config(Path::new(&record.bundle), &record.config)? {
+        Some(changed) => changed.process,
+        None => {
+            let config = recorded(record)?;
+            let process = config.process.clone();
+            // The exec that follows wants the rest of it.
+            container.keep(config);
+            process
+        }
+    };
     process.ok_or_else(|| Error::new(ErrorKind::InvalidConfig, "process property must not be empty").at("/process"))
 }
 
@@ -104,9 +116,13 @@ fn wait_until_made(container: &Container, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// The config of the create.
+fn recorded(record: &Record) -> Result<Spec> {
+    spec::parse(&record.config).map_err(|problems| Error::problems("the recorded config", problems))
+}
+
 /// The plan of the program in the container's own settings.
-fn planned(record: &Record, process: &Process, request: &Exec<'_>) -> Result<Plan> {
-    let config = spec::parse(&record.config).map_err(|problems| Error::problems("the recorded config", problems))?;
+fn planned(record: &Record, config: Spec, process: &Process, request: &Exec<'_>) -> Result<Plan> {
     let target = target(&config, record)?;
     let spec = merged(config, process);
     let request = Request {

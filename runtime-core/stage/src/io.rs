@@ -16,7 +16,7 @@ pub mod message {
     pub const HOST_HOOKS: u32 = 2;
     /// To the parent: the terminal's master, attached; the payload is its number.
     pub const CONSOLE: u32 = 3;
-    /// To the parent: I continue in a child; its pidfd is attached.
+    /// To the parent: I continue in a child; its pidfd is attached, the payload is its pid.
     pub const FORKED: u32 = 4;
     /// To the parent: set the resource limits, I may not.
     pub const RLIMITS: u32 = 5;
