@@ -158,7 +158,7 @@ fn own(cx: &mut Context<'_>) -> Vec<(DeviceNode, usize)> {
 
 fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNode> {
     let path = device.path.as_deref().unwrap_or_default();
-    cx.no_nul(&format!("{at}/path"), path);
+    cx.no_nul(format_args!("{at}/path"), path);
     if !path.starts_with('/') || InRoot::new(path).0.is_empty() {
         cx.problem(format!("{at}/path"), format!("device path {path:?} is not absolute"));
         return None;

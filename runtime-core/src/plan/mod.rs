@@ -333,10 +333,10 @@ impl Context<'_> {
         }
     }
 
-    /// Text for the kernel: a NUL inside would change its meaning.
-    pub fn no_nul(&mut self, pointer: &str, text: &str) {
+    /// Text for the kernel: a NUL inside would change its meaning. The pointer is only spelled out if there is one.
+    pub fn no_nul(&mut self, pointer: impl std::fmt::Display, text: &str) {
         if text.contains('\0') {
-            self.problem(pointer, "contains a NUL byte");
+            self.problem(pointer.to_string(), "contains a NUL byte");
         }
     }
 }

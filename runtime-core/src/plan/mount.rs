@@ -169,12 +169,12 @@ fn one(
     let at = format!("/mounts/{index}");
     let Some(target) = target(cx, &at, mount) else { return };
     for (index, option) in mount.options.iter().flatten().enumerate() {
-        cx.no_nul(&format!("{at}/options/{index}"), option);
+        cx.no_nul(format_args!("{at}/options/{index}"), option);
     }
     let options = option::parse(mount.options.iter().flatten().map(String::as_str));
     let fstype = mount.typ.as_deref().unwrap_or_default();
-    cx.no_nul(&format!("{at}/type"), fstype);
-    cx.no_nul(&format!("{at}/source"), mount.source.as_deref().unwrap_or_default());
+    cx.no_nul(format_args!("{at}/type"), fstype);
+    cx.no_nul(format_args!("{at}/source"), mount.source.as_deref().unwrap_or_default());
     if options.copy_up && (fstype != "tmpfs" || options.bind.is_some() || options.remount) {
         cx.problem(format!("{at}/options"), "tmpcopyup is for a new tmpfs only");
     }

@@ -184,7 +184,7 @@ fn requested(cx: &mut Context<'_>) -> (Vec<Kind>, Vec<(Kind, String, usize)>) {
                 cx.problem(format!("{at}/path"), format!("namespace path {path:?} is not absolute"));
             }
             Some(path) => {
-                cx.no_nul(&format!("{at}/path"), path);
+                cx.no_nul(format_args!("{at}/path"), path);
                 joined.push((kind, path.to_owned(), index));
             }
         }
