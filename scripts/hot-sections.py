@@ -47,8 +47,10 @@ def sections():
 def patterns():
     of = sections()
     for _, _, name in functions():
-        if name.startswith("_R"):
-            yield "*(.text.%s)" % re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)
+        if name.startswith("_R") or name == "main":
+            # The compiler takes what runs once for unlikely, and a start is full of that.
+            pattern = re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)
+            yield f"*(.text.{pattern} .text.unlikely.{pattern})"
             continue
         file, section = of.get(name, (None, None))
         if section is None or not section.startswith(".text"):
