@@ -31,8 +31,9 @@ extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc:
 }
 
 /// Makes a hostile inheritance harmless: 0, 1 and 2 are open (else the next file opened becomes the container's
-/// stdout), SIGCHLD is not ignored (else exit statuses are lost), and a closed pipe is an error, not a death in the
-/// middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no program we start inherits it.
+/// stdout), SIGCHLD is not ignored (else exit statuses are lost), and a closed pipe or a limit on the size of files
+/// (RLIMIT_FSIZE) is an error, not a death in the middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no
+/// program we start inherits it.
 #[cfg_attr(test, allow(dead_code))]
 fn settle() {
     for there in open_streams() {
@@ -46,7 +47,11 @@ fn settle() {
     let handler = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: `ignore` does nothing at all, so it is safe at any point of the program; SIG_DFL runs no code of ours.
-    let _ = unsafe { (sigaction(Signal::SIGPIPE, &handler), sigaction(Signal::SIGCHLD, &default)) };
+    unsafe {
+        let _ = sigaction(Signal::SIGPIPE, &handler);
+        let _ = sigaction(Signal::SIGXFSZ, &handler);
+        let _ = sigaction(Signal::SIGCHLD, &default);
+    }
 }
 
 extern "C" fn ignore(_: libc::c_int) {}

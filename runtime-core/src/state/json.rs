@@ -12,6 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde_json::value::RawValue;
 
 use crate::spec::Map;
+use crate::sys::fd::patiently;
 use crate::{Error, ErrorKind, Result};
 
 /// The record's file.
@@ -104,14 +105,7 @@ pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(READ).resolve(resolve);
     let path = format!("{id}/{NAME}");
-    let opened = loop {
-        match openat2(root, path.as_str(), how) {
-            // A rename somewhere on the host made the kernel unsure; and signals.
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => break result,
-        }
-    };
-    match opened {
+    match patiently(|| openat2(root, path.as_str(), how)) {
         Ok(fd) => Ok(Some(parse(&read_file(fd.into())?, id)?)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ENOTDIR) => Err(bad(format!("{id:?} is not a directory"))),
