@@ -64,6 +64,8 @@ pub(crate) struct Launch<'a> {
     times: Option<Times>,
     announced: Option<Announced<'a>>,
     reporter: Option<&'a crate::create::ReportTo>,
+    /// The process is the child that the first one has made.
+    followed: bool,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -143,6 +145,7 @@ impl<'a> Launch<'a> {
             times,
             announced: None,
             reporter: None,
+            followed: false,
             released: false,
         };
         launch.identify()?;
@@ -249,14 +252,15 @@ impl<'a> Launch<'a> {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
             },
-            (message::FORKED, Some(child)) => self.follow(child),
+            (message::FORKED, Some(child)) if self.plan.namespaces.fork && !self.followed => self.follow(child),
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
                 self.go(None)
             }
-            (message::PROC, _) => {
+            // An exec has no mounts to change. And its process is inside already, where it may have been overwhelmed.
+            (message::PROC, _) if !self.plan.exec => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
                 self.go(Some(proc.as_raw_fd()))
@@ -284,6 +288,7 @@ impl<'a> Launch<'a> {
         let pid = pidfd::pid(child.as_fd()).map_err(|e| Error::io(what, "read(/proc/self/fdinfo)", e))?;
         let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
+        self.followed = true;
         self.identify()?;
         self.adjust_oom_score()?;
         self.go(None)

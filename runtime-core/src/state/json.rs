@@ -19,8 +19,9 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const NAME: &str = "state.json";
 /// The record while it is written; the lock keeps others from it.
 pub(super) const TEMPORARY: &str = "state.json.tmp";
-/// Bytes of the largest record that is read: far above any config, far below what would exhaust memory.
-const MAX: u64 = 32 << 20;
+/// Bytes of the largest record that is written and read: a config of the largest size twice (its annotations and hooks
+/// stand beside it) and more, far below what would exhaust memory.
+const MAX: u64 = 48 << 20;
 /// Magic number of ramfs in statfs(2), which libc and nix do not have.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
@@ -139,7 +140,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         tree.get(name).and_then(|value| serde_json::from_slice(value.to_string().as_bytes()).ok()).unwrap_or_default()
     }
     let text = read_text(dir).ok().flatten().unwrap_or_default();
-    let tree: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let tree = beginning(&text);
     if member::<String>(&tree, "id") != id {
         return Record { id: id.to_owned(), ..Record::default() };
     }
@@ -156,6 +157,36 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         hooks: member(&tree, "hooks"),
         ..Record::default()
     }
+}
+
+/// The members of an object up to where it breaks off: the config, which is most of the text, comes last.
+fn beginning(text: &[u8]) -> serde_json::Value {
+    use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+    struct Members<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+
+    impl<'de> Visitor<'de> for Members<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(name) = map.next_key::<String>()? {
+                if name == "config" {
+                    map.next_value::<IgnoredAny>()?;
+                } else {
+                    self.0.insert(name, map.next_value()?);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut members = serde_json::Map::new();
+    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(Members(&mut members));
+    serde_json::Value::Object(members)
 }
 
 /// Whatever else stands in the record's place is an error, not a wait: O_NONBLOCK for a FIFO, O_NOFOLLOW for a link.
@@ -196,6 +227,9 @@ fn read_file(mut file: File) -> Result<Vec<u8>> {
 /// crash of the host.
 pub(super) fn write(dir: BorrowedFd<'_>, record: &Record, durable: bool) -> Result<()> {
     let text = serde_json::to_vec(record).map_err(|e| bad(format!("cannot be written: {e}")))?;
+    if text.len() as u64 > MAX {
+        return Err(bad(format!("{} bytes are more than the {MAX} that could be read again", text.len())));
+    }
     write_text(dir, &text, durable).inspect_err(|_| {
         // Of no use to anyone; a full file system is glad of the room.
         let _ = unlinkat(dir, TEMPORARY, UnlinkatFlags::NoRemoveDir);
