@@ -431,7 +431,13 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     if mode == Way::InProcess {
         return spawn::in_process(start).map_err(explain);
     }
-    let stage = launcher.stage.get_or_init(|| seal::sealed().ok());
+    let stage = match launcher.stage.get() {
+        Some(stage) => stage,
+        None => {
+            let made = sealed_stage()?;
+            launcher.stage.get_or_init(|| made)
+        }
+    };
     let refused = match stage {
         None => "the host makes no executable anonymous file".to_owned(),
         Some(stage) => match spawn::sealed(start, stage.as_fd()) {
@@ -446,4 +452,14 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     }
     launcher.log(Level::Debug, &format!("{refused}; using the in-process entry"));
     spawn::in_process(start).map_err(explain)
+}
+
+/// `None`: the host forbids it. Any other failure is one: the other entry protects less, so want of memory or descriptors
+/// must not lead there.
+fn sealed_stage() -> Result<Option<OwnedFd>> {
+    match seal::sealed() {
+        Ok(stage) => Ok(Some(stage)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENOSYS)) => Ok(None),
+        Err(error) => Err(Error::io("cannot seal the stage", "memfd_create()", error)),
+    }
 }
