@@ -23,5 +23,6 @@ pub mod report;
 pub mod rootfs;
 pub mod runtime;
 pub mod suite;
+pub mod stepper;
 pub mod test;
 pub mod trace;

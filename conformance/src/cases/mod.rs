@@ -9,6 +9,7 @@ mod device;
 mod exec;
 mod features;
 mod hook;
+mod hostile;
 mod ids;
 mod inspect;
 mod isolation;
@@ -28,6 +29,7 @@ mod paths;
 mod privilege;
 mod process;
 mod proof;
+mod race;
 mod rdt;
 mod resource;
 mod root;
@@ -55,6 +57,8 @@ pub fn all() -> Vec<Case> {
         process::CASES,
         bad_input::CASES,
         attack::CASES,
+        race::CASES,
+        hostile::CASES,
         cgroup::CASES,
         clock::CASES,
         device::CASES,
