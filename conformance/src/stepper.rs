@@ -47,6 +47,7 @@ fn number(call: &str) -> Option<i64> {
         "pivot_root" => 155,
         "open_tree" => 428,
         "move_mount" => 429,
+        "close_range" => 436,
         _ => return None,
     })
 }

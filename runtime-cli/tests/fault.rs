@@ -94,7 +94,11 @@ fn failing(verb: &str, site: &mut site::Site) {
         if left.is_some() {
             forced.push(format!("{what}: {} after {:?}", left.as_deref().unwrap_or_default(), outcome.stderr.trim()));
         }
-        let problem = given_up(&outcome, hit, action).or_else(|| judge(&outcome)).or_else(|| site.look()).or_else(|| site.delete_and_look()).or_else(|| site.use_again());
+        let problem = given_up(&outcome, hit, action)
+            .or_else(|| judge(&outcome))
+            .or_else(|| site.look())
+            .or_else(|| site.delete_and_look())
+            .or_else(|| site.use_again());
         if let Some(problem) = problem {
             failures.push(format!("{what}: {problem}"));
             site.start_over();

@@ -12,6 +12,7 @@ mod hook;
 mod hostile;
 mod ids;
 mod inspect;
+mod intruder;
 mod isolation;
 mod label;
 mod lifecycle;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         attack::CASES,
         race::CASES,
         hostile::CASES,
+        intruder::CASES,
         cgroup::CASES,
         clock::CASES,
         device::CASES,

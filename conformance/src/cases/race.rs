@@ -85,9 +85,11 @@ fn read_only_path_is_what_was_found(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("about the way ours does it");
     }
-    let bundle = scene(t)?
-        .with("/linux/readonlyPaths", json!(["/volume/dir/file"]))
-        .probe(&["report", "--path", "/volume/other/file"]);
+    let bundle = scene(t)?.with("/linux/readonlyPaths", json!(["/volume/dir/file"])).probe(&[
+        "report",
+        "--path",
+        "/volume/other/file",
+    ]);
     let volume = bundle.rootfs().join("volume");
     let output = run(t, &bundle, "open_tree", || exchange(&volume.join("dir"), &volume.join("other")))?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);

@@ -142,7 +142,10 @@ fn parse(rules: &[DeviceRule]) -> Result<Vec<Rule>, Vec<Problem>> {
     let mut out = vec![Rule { allow: false, kind: None, major: None, minor: None, access: ALL }];
     let mut problems = Vec::new();
     if rules.len() > MOST_RULES {
-        return Err(vec![Problem::new(POINTER, format!("{} device rules; at most {MOST_RULES} are taken", rules.len()))]);
+        return Err(vec![Problem::new(
+            POINTER,
+            format!("{} device rules; at most {MOST_RULES} are taken", rules.len()),
+        )]);
     }
     for (at, rule) in rules.iter().enumerate() {
         match parse_one(rule, at) {
