@@ -76,6 +76,13 @@ fn ours(t: &Test) -> Outcome {
     if t.runtime.is_ours() { Ok(()) } else { skip("about the way ours does it") }
 }
 
+/// The same test with more time for each call.
+fn slow(t: &Test) -> Outcome<Test> {
+    let mut slow = Test::new(&t.runtime, t.id.clone(), t.folder.clone(), t.all)?;
+    slow.limit = patient(Duration::from_secs(60));
+    Ok(slow)
+}
+
 fn few_descriptors_leave_nothing(t: &Test) -> Outcome {
     ours(t)?;
     let bundle = t.bundle()?.probe(&["exit", "0"]);
@@ -125,9 +132,7 @@ fn closed_streams_without_a_null_device(t: &Test) -> Outcome {
 /// Who listens may never accept: an error in bounded time.
 fn console_socket_with_a_full_queue(t: &Test) -> Outcome {
     ours(t)?;
-    let mut patient_test = Test::new(&t.runtime, t.id.clone(), t.folder.clone(), t.all)?;
-    patient_test.limit = patient(Duration::from_secs(40));
-    let t = &patient_test;
+    let t = &slow(t)?;
     let socket = t.folder.join("console.sock");
     let _listener = UnixListener::bind(&socket)?;
     // Until there is no room: connecting goes on without anybody who accepts.
@@ -209,6 +214,7 @@ fn record_of_nothing(t: &Test) -> Outcome {
 /// Everything that may be created can be read again.
 fn record_of_the_largest_config(t: &Test) -> Outcome {
     ours(t)?;
+    let t = &slow(t)?;
     const MOST: usize = 16 << 20;
     let mut bundle = t.bundle()?.probe(&["sleep", "600"]);
     bundle.set("/annotations", json!({ "a": "" }));
@@ -225,6 +231,7 @@ fn record_of_the_largest_config(t: &Test) -> Outcome {
 /// 100,000 of something take about as long as reading them.
 fn many(t: &Test, pointer: &str, value: Value) -> Outcome<crate::command::Output> {
     ours(t)?;
+    let t = &slow(t)?;
     t.run(&t.bundle()?.with(pointer, value).probe(&["exit", "0"]))
 }
 

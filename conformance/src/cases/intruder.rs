@@ -1,6 +1,7 @@
 //! intruder: exec into a container whose processes are hostile. What joins them is the host's until its program begins
 //! (security.md C1 to C3).
 
+use crate::bundle::Bundle;
 use crate::canary::Canary;
 use crate::cases;
 use crate::command::Output;
@@ -15,6 +16,7 @@ use std::fs;
 cases!["intruder":
     cwd_is_a_leaked_descriptor, cwd_through_a_link_to_a_descriptor, program_through_a_descriptor,
     program_is_the_runtime, joining_process_is_closed, joining_process_is_closed_to_the_tracer_of_a_user_namespace,
+    joining_process_is_open_to_the_tracer_without_a_user_namespace,
 ];
 
 /// `exec` by a caller that has directories of the host open as 7 and 9, inheritable. The program comes in a file: paths that
@@ -100,8 +102,8 @@ fn program_is_the_runtime(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// While one exec is held just before it gives up its rights, another looks at it from inside.
-fn looked_at(t: &Test, watcher: &[&str]) -> Outcome {
+/// While one exec is held just before it gives up its rights, another looks at it from inside: what of it is open.
+fn looked_at(t: &Test, watcher: &[&str]) -> Outcome<Vec<String>> {
     let seen = RefCell::new(None);
     let output = held(t, "close_range", &["exec", &t.id, "/probe", "exit", "0"], || {
         let pid = joining(t).ok_or("the joining process is not to be found")?;
@@ -125,6 +127,10 @@ fn looked_at(t: &Test, watcher: &[&str]) -> Outcome {
     check_eq!(output?.code, 0, "exit status of the exec that was watched");
     let (program, found) = seen.take().ok_or("nobody looked")?;
     check!(program["type"] == json!("link") || program["errno"] == json!(13), "nothing was looked at: {program}");
+    Ok(found)
+}
+
+fn closed(found: &[String]) -> Outcome {
     check!(found.is_empty(), "open to the container: {found:?}");
     Ok(())
 }
@@ -145,7 +151,27 @@ fn joining_process_is_closed(t: &Test) -> Outcome {
         return skip("about the way ours does it");
     }
     t.sleeper(t.bundle()?)?;
-    looked_at(t, &[])
+    closed(&looked_at(t, &[])?)
+}
+
+const TRACER: [&str; 2] = ["--cap", "CAP_SYS_PTRACE"];
+
+fn may_trace(bundle: &mut Bundle) {
+    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_PTRACE"]);
+    bundle.set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }));
+}
+
+/// SECURITY.md says so, and it shows that the looks above see what there is to see.
+fn joining_process_is_open_to_the_tracer_without_a_user_namespace(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("about the way ours does it");
+    }
+    let mut bundle = t.bundle()?;
+    may_trace(&mut bundle);
+    t.sleeper(bundle)?;
+    let found = looked_at(t, &TRACER)?;
+    check!(!found.is_empty(), "it is closed: SECURITY.md need not name this any more");
+    Ok(())
 }
 
 /// The capability of a user namespace does not reach what was started outside of it.
@@ -156,8 +182,7 @@ fn joining_process_is_closed_to_the_tracer_of_a_user_namespace(t: &Test) -> Outc
     let mut bundle = t.bundle()?;
     bundle.map_ids(100_000, 65536);
     std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
-    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_PTRACE"]);
-    bundle.set("/process/capabilities", json!({ "bounding": caps, "effective": caps, "permitted": caps }));
+    may_trace(&mut bundle);
     t.sleeper(bundle)?;
-    looked_at(t, &["--cap", "CAP_SYS_PTRACE"])
+    closed(&looked_at(t, &TRACER)?)
 }
