@@ -9,8 +9,10 @@ mod device;
 mod exec;
 mod features;
 mod hook;
+mod hostile;
 mod ids;
 mod inspect;
+mod intruder;
 mod isolation;
 mod label;
 mod lifecycle;
@@ -28,6 +30,7 @@ mod paths;
 mod privilege;
 mod process;
 mod proof;
+mod race;
 mod rdt;
 mod resource;
 mod root;
@@ -55,6 +58,9 @@ pub fn all() -> Vec<Case> {
         process::CASES,
         bad_input::CASES,
         attack::CASES,
+        race::CASES,
+        hostile::CASES,
+        intruder::CASES,
         cgroup::CASES,
         clock::CASES,
         device::CASES,

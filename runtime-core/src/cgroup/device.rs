@@ -137,11 +137,19 @@ pub fn devices(placement: &Placement, rules: Option<&[DeviceRule]>, userns: bool
 }
 
 const POINTER: &str = "/linux/resources/devices";
+/// Most rules: version 1 compares each new one with all before it, and so do we.
+const MOST_RULES: usize = 4096;
 
 /// The config's rules between the first "deny all" and the defaults.
 fn parse(rules: &[DeviceRule]) -> Result<Vec<Rule>, Vec<Problem>> {
     let mut out = vec![Rule { allow: false, kind: None, major: None, minor: None, access: ALL }];
     let mut problems = Vec::new();
+    if rules.len() > MOST_RULES {
+        return Err(vec![Problem::new(
+            POINTER,
+            format!("{} device rules; at most {MOST_RULES} are taken", rules.len()),
+        )]);
+    }
     for (at, rule) in rules.iter().enumerate() {
         match parse_one(rule, at) {
             Ok(rule) => out.push(rule),

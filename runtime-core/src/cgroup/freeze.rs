@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::dir::{self, Dir};
+use super::walk::walk;
 use super::{Cgroup, Place, Placement, check_sound, file};
 use crate::{Error, ErrorKind, Result};
 
@@ -159,12 +160,11 @@ impl Cgroup {
 
 /// From the top down: a group below a frozen one cannot thaw. Vanished ones do not matter.
 fn thaw_below(dir: BorrowedFd<'_>) {
-    let _ = file::write(dir, "freezer.state", "THAWED");
-    for name in file::children(dir).unwrap_or_default() {
-        if let Ok(Some(child)) = file::child(dir, &name) {
-            thaw_below(child.as_fd());
-        }
-    }
+    let visit = |dir: BorrowedFd<'_>| {
+        let _ = file::write(dir, "freezer.state", "THAWED");
+        Ok(())
+    };
+    let _ = walk(dir, visit, |_, _| Ok(()));
 }
 
 /// File and value that freeze or thaw.

@@ -8,6 +8,7 @@ mod idmap;
 mod idmount;
 mod listener;
 mod netdev;
+mod peer;
 mod report;
 mod seal;
 mod shared;
@@ -64,6 +65,8 @@ pub(crate) struct Launch<'a> {
     times: Option<Times>,
     announced: Option<Announced<'a>>,
     reporter: Option<&'a crate::create::ReportTo>,
+    /// The process is the child that the first one has made.
+    followed: bool,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -143,6 +146,7 @@ impl<'a> Launch<'a> {
             times,
             announced: None,
             reporter: None,
+            followed: false,
             released: false,
         };
         launch.identify()?;
@@ -249,14 +253,17 @@ impl<'a> Launch<'a> {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
             },
-            (message::FORKED, Some(child)) => self.follow(child, message.payload),
+            (message::FORKED, Some(child)) if self.plan.namespaces.fork && !self.followed => {
+                self.follow(child, message.payload)
+            }
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
                 self.go(None)
             }
-            (message::PROC, _) => {
+            // An exec has no mounts to change. And its process is inside already, where it may have been overwhelmed.
+            (message::PROC, _) if !self.plan.exec => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
                 self.go(Some(proc.as_raw_fd()))
@@ -284,6 +291,7 @@ impl<'a> Launch<'a> {
         let pid = i32::try_from(pid).map_err(|_| Error::new(ErrorKind::Init, format!("{what}: {pid} is no pid")))?;
         let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
+        self.followed = true;
         // Only a container's first process is told from others by its start; and what is ignored was inherited.
         if !self.plan.exec {
             self.identify()?;
@@ -429,7 +437,13 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     if mode == Way::InProcess {
         return spawn::in_process(start).map_err(explain);
     }
-    let stage = launcher.stage.get_or_init(|| seal::sealed().ok());
+    let stage = match launcher.stage.get() {
+        Some(stage) => stage,
+        None => {
+            let made = sealed_stage()?;
+            launcher.stage.get_or_init(|| made)
+        }
+    };
     let refused = match stage {
         None => "the host makes no executable anonymous file".to_owned(),
         Some(stage) => match spawn::sealed(start, stage.as_fd()) {
@@ -444,4 +458,14 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     }
     launcher.log(Level::Debug, &format!("{refused}; using the in-process entry"));
     spawn::in_process(start).map_err(explain)
+}
+
+/// `None`: the host forbids it. Any other failure is one: the other entry protects less, so want of memory or descriptors
+/// must not lead there.
+fn sealed_stage() -> Result<Option<OwnedFd>> {
+    match seal::sealed() {
+        Ok(stage) => Ok(Some(stage)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENOSYS)) => Ok(None),
+        Err(error) => Err(Error::io("cannot seal the stage", "memfd_create()", error)),
+    }
 }

@@ -1,5 +1,7 @@
 //! `linux.sysctl`: kernel parameters, of the container's own namespaces only.
 
+use std::collections::BTreeSet;
+
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
@@ -35,6 +37,7 @@ const IPC: [&str; 8] = [
 pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl> {
     let Some(map) = cx.spec.linux.as_ref().and_then(|linux| linux.sysctl.as_ref()) else { return Vec::new() };
     let mut plan: Vec<Sysctl> = Vec::with_capacity(map.len());
+    let mut known = BTreeSet::new();
     for (key, value) in map {
         let pointer = format!("/linux/sysctl/{}", escape(key));
         cx.no_nul(&pointer, value);
@@ -49,7 +52,7 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl>
                 continue;
             }
         };
-        if plan.iter().any(|known| known.name == name) {
+        if !known.insert(name.clone()) {
             cx.problem(pointer.as_str(), format!("duplicate sysctl {name:?}"));
         }
         cx.origins.note(Step::Sysctl, plan.len(), pointer, format!("set the sysctl {name} to {value:?}"));

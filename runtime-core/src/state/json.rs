@@ -10,14 +10,16 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::spec::Map;
+use crate::sys::fd::patiently;
 use crate::{Error, ErrorKind, Result};
 
 /// The record's file.
 pub(super) const NAME: &str = "state.json";
 /// The record while it is written; the lock keeps others from it.
 pub(super) const TEMPORARY: &str = "state.json.tmp";
-/// Bytes of the largest record that is read: far above any config, far below what would exhaust memory.
-const MAX: u64 = 32 << 20;
+/// Bytes of the largest record that is written and read: a config of the largest size twice (its annotations and hooks
+/// stand beside it) and more, far below what would exhaust memory.
+const MAX: u64 = 48 << 20;
 /// How the file begins: where the config does, in ten digits' room. The config is by far the longest part, comes
 /// last, and few verbs want it, so the others leave it unread.
 const CONFIG_AT: &str = "{\"config_at\":";
@@ -107,14 +109,7 @@ pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(READ).resolve(resolve);
     let path = format!("{id}/{NAME}");
-    let opened = loop {
-        match openat2(root, path.as_str(), how) {
-            // A rename somewhere on the host made the kernel unsure; and signals.
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => break result,
-        }
-    };
-    match opened {
+    match patiently(|| openat2(root, path.as_str(), how)) {
         Ok(fd) => Ok(Some(parse(read_file(fd.into())?, id)?)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ENOTDIR) => Err(bad(format!("{id:?} is not a directory"))),
@@ -151,8 +146,11 @@ fn parse(mut text: Vec<u8>, id: &str) -> Result<Record> {
     Ok(record)
 }
 
-/// Where the config's member begins.
+/// Where the config's member begins, in a text that is whole.
 fn config_at(text: &[u8]) -> Option<usize> {
+    if !text.ends_with(b"}") {
+        return None;
+    }
     let digits = text.strip_prefix(CONFIG_AT.as_bytes())?.get(..DIGITS)?;
     let at = std::str::from_utf8(digits).ok()?.trim_start().parse().ok().filter(|at| *at > 0)?;
     text.get(at..)?.starts_with(CONFIG.as_bytes()).then_some(at)
@@ -183,7 +181,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         tree.get(name).and_then(|value| serde_json::from_slice(value.to_string().as_bytes()).ok()).unwrap_or_default()
     }
     let text = read_text(dir).ok().flatten().unwrap_or_default();
-    let tree: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let tree = beginning(&text);
     if member::<String>(&tree, "id") != id {
         return Record { id: id.to_owned(), ..Record::default() };
     }
@@ -200,6 +198,36 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         hooks: member(&tree, "hooks"),
         ..Record::default()
     }
+}
+
+/// The members of an object up to where it breaks off: the config, which is most of the text, comes last.
+fn beginning(text: &[u8]) -> serde_json::Value {
+    use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+    struct Members<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+
+    impl<'de> Visitor<'de> for Members<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(name) = map.next_key::<String>()? {
+                if name == "config" {
+                    map.next_value::<IgnoredAny>()?;
+                } else {
+                    self.0.insert(name, map.next_value()?);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut members = serde_json::Map::new();
+    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(Members(&mut members));
+    serde_json::Value::Object(members)
 }
 
 /// Whatever else stands in the record's place is an error, not a wait: O_NONBLOCK for a FIFO, O_NOFOLLOW for a link.
@@ -240,7 +268,11 @@ fn read_file(mut file: File) -> Result<Vec<u8>> {
 /// Nothing is forced to a disk: what the record tells of does not outlive the host, and waiting for a disk four times
 /// was most of the time of a create (docs/architecture.md).
 pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
-    write_text(dir, &compose(record)?).inspect_err(|_| {
+    let text = compose(record)?;
+    if text.len() as u64 > MAX {
+        return Err(bad(format!("{} bytes are more than the {MAX} that could be read again", text.len())));
+    }
+    write_text(dir, &text).inspect_err(|_| {
         // Of no use to anyone; a full file system is glad of the room.
         let _ = unlinkat(dir, TEMPORARY, UnlinkatFlags::NoRemoveDir);
     })

@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::{hook, notify};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Placement};
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
 use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder};
@@ -105,22 +105,40 @@ struct Site {
 
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
 fn undo(dir: &Dir, record: &Record, place: Site) -> Result<()> {
+    let Site { cgroup, manager, .. } = place;
     // Only one that was made is ours, see [`Record::own_cgroup`].
-    if place.cgroup.is_some()
-        && let Some(placement) = &record.cgroup
-    {
-        let cgroup = Cgroup::open(placement)?;
-        cgroup.kill_all()?;
-        cgroup.remove(PATIENCE)?;
+    if let (Some(cgroup), Some(placement)) = (cgroup, &record.cgroup) {
+        // Its descriptors may be the very reason.
+        drop(cgroup);
+        remove_cgroup(placement)?;
     }
     crate::rdt::remove(&record.rdt)?;
     // One that was there before, and in our way, is somebody else's.
-    if let (Some(unit), Some(mut manager)) = (&record.unit, place.manager)
+    if let (Some(unit), Some(mut manager)) = (&record.unit, manager)
         && manager.has_made(unit)
     {
         manager.stop(unit)?;
     }
     dir.remove()
+}
+
+/// Kills who is left in the cgroup and removes it. Where there are not descriptors enough to look who that is, it may
+/// become idle all the same.
+fn remove_cgroup(placement: &Placement) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !Cgroup::remove_if_idle(placement)? {
+        match Cgroup::open(placement) {
+            Err(error) if error.errno() == Some(libc::EMFILE) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            cgroup => {
+                let cgroup = cgroup?;
+                cgroup.kill_all()?;
+                return cgroup.remove(deadline.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The program of a `run` is on its way: its poststart hooks, which may ask for the container.

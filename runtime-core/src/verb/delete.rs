@@ -14,7 +14,7 @@ use crate::launch::hook::kill_tree;
 use crate::state::{Dir, Init, Record, Root, Status, not_found};
 use crate::sys::pidfd;
 use crate::systemd::Manager;
-use crate::{Container, Error, ErrorKind, Log, Result, Runtime, id};
+use crate::{Container, Error, ErrorKind, Level, Log, Result, Runtime, id};
 
 /// How long processes have to die and their cgroup to vanish, together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
             dir.remove_unrecorded()?;
             return absent(force);
         }
-        Err(error) if force && error.kind() == ErrorKind::BadState => dir.salvage(),
+        Err(error) if force && error.kind() == ErrorKind::BadState => salvage(&dir, &error, log),
         Err(error) if error.hint().is_none() => return Err(error.with_hint("delete --force removes the container")),
         Err(error) => return Err(error),
     };
@@ -76,6 +76,20 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     dir.unlock();
     poststop(&record, log, force);
     Ok(())
+}
+
+/// What can be read of a broken record. If that is nothing, there is nothing either by which what belongs to the container
+/// could be found.
+fn salvage(dir: &Dir, error: &Error, log: Option<&Log>) -> Record {
+    let record = dir.salvage();
+    if record.init_process_pid == 0
+        && record.cgroup.is_none()
+        && let Some(log) = log
+    {
+        let message = format!("{error}; if processes or cgroups of container {} are left, they stay", dir.id());
+        log(Level::Warning, &message);
+    }
+    record
 }
 
 /// Takes the lock. By force: whoever holds it for long, because of a hook or otherwise, loses what he works on.

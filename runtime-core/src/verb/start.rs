@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use runtime_stage::io::RECORD;
@@ -14,8 +14,13 @@ use runtime_stage::io::RECORD;
 use super::hook;
 use crate::launch::Report;
 use crate::plan::Hook;
-use crate::state::{Dir, FIFO, STATUS, Status};
+use crate::state::{Dir, FIFO, Record, STATUS, Status};
 use crate::{Container, Error, ErrorKind, Result};
+
+/// How long nothing may be heard before the process is looked at, in milliseconds.
+const LOOK: u16 = 1000;
+/// What the stage calls itself.
+const STAGE: &[u8] = b"runtime:stage\n";
 
 /// Starts a created container.
 pub(crate) fn start(container: &Container) -> Result<()> {
@@ -56,15 +61,18 @@ fn permit(status: Status) -> Result<()> {
     Err(Error::new(ErrorKind::WrongState, message))
 }
 
-/// The fifo has one writer, the stage, whose end closes when the program begins.
+/// The fifo has one writer, the stage, whose end closes when the program begins. Should somebody have got hold of it who
+/// shares a pid namespace with the container, and keep it open, the process itself tells.
 fn listen(container: &Container, mut status: File) -> Result<()> {
     loop {
-        match poll(&mut [PollFd::new(status.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+        match poll(&mut [PollFd::new(status.as_fd(), PollFlags::POLLIN)], LOOK) {
+            Ok(0) if is_stage(&container.record) => {}
             Ok(_) => break,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("cannot see how the container started", "poll()", errno as i32)),
         }
     }
+    // Without waiting: it was opened so.
     let mut bytes = [0; RECORD];
     let length = status.read(&mut bytes).unwrap_or(0);
     let Some(report) = Report::parse(&bytes[..length]) else { return Ok(()) };
@@ -75,4 +83,10 @@ fn listen(container: &Container, mut status: File) -> Result<()> {
     }
     let program = spec.process.and_then(|process| process.args?.into_iter().next()).unwrap_or_default();
     Err(report.exec_error(&program))
+}
+
+/// Whether the first process is the stage still, with a hook perhaps; its name is the first thing that execve changes.
+fn is_stage(record: &Record) -> bool {
+    let name = std::fs::read(format!("/proc/{}/comm", record.init_process_pid));
+    name.is_ok_and(|name| name == STAGE)
 }

@@ -72,7 +72,11 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
     }
     if device.uid | device.gid != 0 {
         let node = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
-        let owned = sys::chown(node, device.uid, device.gid);
+        // Somebody who can write to the directory may have put something else there.
+        let owned = match sys::stat(node, Z::EMPTY)? {
+            there if is(&there, device) => sys::chown(node, device.uid, device.gid),
+            _ => Err(Fail::refuse(Refusal::DeviceDiffers)),
+        };
         sys::close(node);
         owned?;
     }

@@ -12,9 +12,30 @@ const PROC_MAGIC: u64 = 0x9fa0;
 /// Inode of the root of every procfs.
 const PROC_ROOT: u64 = 1;
 
+/// Mounts that become read-only later, by index: their descriptors, so that no name has to be resolved a second time.
+pub struct Late {
+    mounts: [(u32, i32); 16],
+    count: usize,
+}
+
+impl Late {
+    /// False: there is no room.
+    fn keep(&mut self, index: u32, fd: i32) -> bool {
+        let Some(room) = self.mounts.get_mut(self.count) else { return false };
+        *room = (index, fd);
+        self.count += 1;
+        true
+    }
+
+    fn of(&self, index: u32) -> Option<i32> {
+        self.mounts.iter().take(self.count).find(|(kept, _)| *kept == index).map(|(_, fd)| *fd)
+    }
+}
+
 /// Carries out the list, in order.
-pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<Late> {
     let mut folder = path::Folder::new();
+    let mut late = Late { mounts: [(0, -1); 16], count: 0 };
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
@@ -22,20 +43,29 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
             mount_kind::BIND => bind(plan, io, root, &mut folder, &mount)?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
-            _ => filesystem(plan, io, root, &mut folder, &mount)?,
+            _ => {
+                let made = filesystem(plan, io, root, &mut folder, &mount)?;
+                let is_late = made >= 0 && mount.flags & mount_flag::READONLY_LATE != 0;
+                if made >= 0 && !(is_late && late.keep(index, made)) {
+                    sys::close(made);
+                }
+            }
         }
     }
     folder.leave();
-    Ok(())
+    Ok(late)
 }
 
 /// Makes read-only what had to stay writable until everything below it was made.
-pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+pub fn seal(plan: &Plan<'_>, io: &Io, root: i32, late: &Late) -> Result<()> {
     for (index, mount) in plan.items(plan.header.mounts) {
         let mount: Mount = mount?;
         if mount.flags & mount_flag::READONLY_LATE != 0 {
             io.enter(Step::SealMount, index);
-            let target = path::open(root, plan.text(mount.target)?, 0)?;
+            let target = match late.of(index) {
+                Some(made) => made,
+                None => path::open(root, plan.text(mount.target)?, 0)?,
+            };
             attribute::set(io, target, 0, MOUNT_ATTR_RDONLY, 0)?;
             sys::close(target);
         }
@@ -71,15 +101,16 @@ fn bind<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, 
     Ok(())
 }
 
-fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
+/// The descriptor of the mount comes back, or -1 where it is another one's or closed.
+fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<i32> {
     let (target, existed) = target(plan, root, mount, Make::Directory, folder)?;
     let covered = existed.then_some(target);
     if mount.flags & mount_flag::BY_MOUNT != 0 {
-        return by_mount(plan, io, root, mount, target);
+        return by_mount(plan, io, root, mount, target).map(|()| -1);
     }
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
-            return bind_instead(plan, io, mount, target);
+            return bind_instead(plan, io, mount, target).map(|()| -1);
         }
         result => result?,
     };
@@ -93,9 +124,7 @@ fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
     }
     propagate(plan, io, made, mount.propagation)?;
-    for_the_tree(mount, made)?;
-    sys::close(made);
-    Ok(())
+    for_the_tree(mount, made).map(|()| made)
 }
 
 /// With an option that is longer than fsconfig(2) takes (255 bytes), as overlay's have.

@@ -72,6 +72,9 @@ fn prove_directory(io: &Io) -> Result<()> {
     }
 }
 
+/// Bytes of the largest /etc/passwd that is read.
+const MOST_PASSWD: u64 = 1 << 20;
+
 /// `HOME=` and the user's directory, NUL-terminated.
 pub struct Home {
     bytes: [u8; 512],
@@ -111,10 +114,9 @@ impl Home {
             return;
         }
         io.enter(Step::Home, 0);
-        const MOST: u64 = 1 << 20;
         let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
         let Ok(fd) = sys::openat2(root, Z::new(b"etc/passwd\0"), O_NONBLOCK | O_NOCTTY, 0, resolve) else { return };
-        if sys::stat(fd, Z::EMPTY).is_ok_and(|file| file.is(Stat::REGULAR) && file.size <= MOST) {
+        if sys::stat(fd, Z::EMPTY).is_ok_and(|file| file.is(Stat::REGULAR) && file.size <= MOST_PASSWD) {
             self.read(fd, plan.header.uid);
         }
         sys::close(fd);
@@ -123,7 +125,9 @@ impl Home {
     fn read(&mut self, fd: i32, uid: u32) {
         let mut chunk = [0; 4096];
         let mut line = Line::new();
-        while let Ok(length @ 1..) = sys::read(fd, &mut chunk) {
+        // As often as a file of sane size needs: one may grow, or be of a file system that says anything.
+        for _ in 0..=MOST_PASSWD / chunk.len() as u64 {
+            let Ok(length @ 1..) = sys::read(fd, &mut chunk) else { break };
             for byte in chunk.iter().take(length) {
                 if *byte != b'\n' {
                     line.push(*byte);

@@ -106,7 +106,7 @@ fn outlive_parent() -> Result<()> {
 fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::PrepareRoot, 0);
     let tree = root::prepare(plan, io)?;
-    mount::all(plan, io, tree)?;
+    let late = mount::all(plan, io, tree)?;
     device::all(plan, io, tree)?;
     if plan.header.flags & flag::HOST_HOOKS != 0 {
         io.enter(Step::HostHooks, 0);
@@ -116,7 +116,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;
-    mount::seal(plan, io, tree)?;
+    mount::seal(plan, io, tree, &late)?;
     io.enter(Step::SealRoot, 0);
     root::seal(plan, io, tree)?;
     Ok(tree)
