@@ -38,6 +38,7 @@ use nix::errno::Errno;
 
 pub use change::difference;
 pub use device::{Devices, devices};
+pub(crate) use entry::not_added;
 pub use entry::{Below, Entry};
 pub(crate) use freeze::Freezer;
 pub use layout::{Hierarchy, Layout, Mode};

@@ -85,7 +85,7 @@ impl<'a> Announced<'a> {
             .map_err(|e| failed("cannot describe the process", "serialize", io::Error::other(e)))?;
         let deadline = Instant::now() + PATIENCE;
         let agent = reach(&to.path, deadline).map_err(|e| {
-            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), e);
+            let error = failed("failed to connect with seccomp agent", &format!("connect({:?})", to.path), e);
             error.with_hint("an agent must listen there before the container is made")
         })?;
         send(&agent, &json, &fd, deadline)

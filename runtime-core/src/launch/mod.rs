@@ -129,6 +129,7 @@ impl<'a> Launch<'a> {
         if let Some(times) = &mut times {
             times.cloned();
         }
+        tell_begun(launcher, plan, process.pid);
         drop(table);
         let mut launch = Self {
             plan,
@@ -351,6 +352,18 @@ impl Drop for Launch<'_> {
             let _ = pidfd::reap(self.process.pidfd.as_fd());
         }
     }
+}
+
+/// That the stage is at work, in the words that callers of runc look for in a debug log.
+fn tell_begun(launcher: &Launcher, plan: &Plan, pid: i32) {
+    launcher.log(Level::Debug, "nsexec container setup");
+    if let Some(mask) = plan.affinity.mask() {
+        launcher.log(Level::Debug, &format!("nsexec[{pid}]: affinity: {mask}"));
+    }
+    if let Some(filter) = &plan.seccomp {
+        launcher.log(Level::Debug, &format!("seccomp filter flags: {}", filter.flags));
+    }
+    launcher.log(Level::Debug, "child process in init()");
 }
 
 fn clone_flags(plan: &Plan) -> u64 {

@@ -129,7 +129,7 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
         Error::new(ErrorKind::Init, format!("{}: {place}{what}", prefix(plan))).in_step(format!("{step:?}"));
     error = error.located(pointer);
     if refusal {
-        return error.with_reason(refused(report.errno));
+        return error.with_reason(&differs(plan, step, &report).unwrap_or_else(|| refused(report.errno).to_owned()));
     }
     error = error.with_call(call(plan, step, &report), report.errno as i32);
     match option_hint(plan, step, &report) {
@@ -245,6 +245,21 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
         _ => None,
     };
     format!("{name}({})", arguments.unwrap_or_default())
+}
+
+/// What is there in place of a device, in runc's words.
+fn differs(plan: &Plan, step: Step, report: &Report) -> Option<String> {
+    if step != Step::Device || report.errno != Refusal::DeviceDiffers as u32 {
+        return None;
+    }
+    let node = plan.devices.get(report.index as usize)?;
+    let path = &node.path.0;
+    if report.detail == detail::NO_DEVICE {
+        return Some(format!("/{path} has incorrect ftype: another file is there already"));
+    }
+    let found = format!("{}:{}", report.detail >> 20, report.detail & 0xf_ffff);
+    let wanted = format!("{}:{}", node.major, node.minor);
+    Some(format!("/{path} has incorrect major:minor: {found} doesn't match expected {wanted}"))
 }
 
 fn refused(number: u32) -> &'static str {

@@ -40,12 +40,14 @@ pub(crate) mod wire;
 #[cfg(fuzzing)]
 pub use wire::check;
 
+pub use affinity::Affinity;
 pub use caps::CapabilitySets;
 pub(crate) use caps::known as capabilities;
 pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
+pub(crate) use ids::for_set_up;
 pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
@@ -213,6 +215,8 @@ pub struct Target {
     pub namespaces: Vec<Kind>,
     /// setgroups(2) is denied in its user namespace.
     pub deny_setgroups: bool,
+    /// User and group to set up as there.
+    pub set_up: [u32; 2],
 }
 
 /// The plan of one launch.
@@ -272,6 +276,8 @@ pub struct Plan {
     pub personality: Option<u32>,
     /// NUMA memory policy.
     pub memory_policy: Option<MemoryPolicy>,
+    /// CPUs.
+    pub affinity: Affinity,
     /// CPU scheduling.
     pub scheduler: Option<Scheduler>,
     /// I/O priority.
@@ -371,7 +377,6 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
     let net_devices = netdev::plan(cx, &namespaces);
-    affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
     let seccomp = seccomp::filter(cx);
@@ -389,6 +394,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),
         personality: personality::plan(cx),
         memory_policy: memory::plan(cx),
+        affinity: affinity::plan(cx),
         scheduler: scheduling::scheduler(cx),
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),

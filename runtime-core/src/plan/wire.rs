@@ -111,6 +111,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.user.keep_groups, flag::KEEP_GROUPS),
         (plan.program.from_path, flag::SEARCH_PATH),
         (plan.exec, flag::EXEC),
+        (!plan.affinity.initial.is_empty(), flag::KEEP_CPUS),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }
@@ -320,7 +321,6 @@ fn hooks(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.hook_creating = arena.text(&creating);
     header.hook_created = arena.text(&hooks.state_around_pid(HookKind::StartContainer).0);
     header.hook_rest = arena.text(&rest);
-    header.hook_cwd = arena.text(&hooks.bundle);
     header.create_container = hook_list(arena, &hooks.create_container);
     header.start_container = hook_list(arena, &hooks.start_container);
 }
@@ -340,6 +340,7 @@ fn hook_list(arena: &mut Arena, hooks: &[Hook]) -> List<wire::Hook> {
 
 fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     (header.uid, header.gid) = (plan.user.uid, plan.user.gid);
+    [header.set_up_uid, header.set_up_gid] = plan.user.set_up;
     header.groups = arena.list(&plan.user.groups);
     if let Some(sets) = &plan.capabilities {
         header.bounding = sets.bounding;
@@ -378,6 +379,8 @@ fn preferences(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.memory_policy = policy.mode;
         header.memory_nodes = arena.list(&policy.nodes);
     }
+    header.cpus_initial = arena.list(&plan.affinity.initial);
+    header.cpus_final = arena.list(&plan.affinity.last);
     let scheduler = plan.scheduler.as_ref().map(|scheduler| wire::Scheduler {
         policy: scheduler.policy,
         priority: scheduler.priority,

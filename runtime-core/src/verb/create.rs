@@ -190,6 +190,7 @@ fn make(
         dir.write(record)?;
     }
     launch.until_ready()?;
+    runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
         dir.write(record)?;
