@@ -251,6 +251,10 @@ impl<'a> Launch<'a> {
                 None => Ok(()),
             },
             (message::FORKED, Some(child)) => self.follow(child),
+            (message::MAP_MOUNT, Some(tree)) => {
+                idmount::map(self.plan, message.payload as usize, &tree)?;
+                self.go(None)
+            }
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {

@@ -155,6 +155,14 @@ pub enum Source {
     Slot(Slot),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
+    /// The stage clones it out of the container's own tree, as it is when its turn comes: what was mounted there before is
+    /// in it.
+    Container {
+        /// Where.
+        path: InRoot,
+        /// The parent maps its ids.
+        idmap: Option<IdmapPlan>,
+    },
     /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
     /// caller's own.
     Cgroup {

@@ -167,7 +167,7 @@ fn one(
     steps: &mut Vec<MountStep>,
 ) {
     let at = format!("/mounts/{index}");
-    let Some(target) = target(cx, &at, mount) else { return };
+    let Some(target) = target(cx, root, &at, mount) else { return };
     for (index, option) in mount.options.iter().flatten().enumerate() {
         cx.no_nul(&format!("{at}/options/{index}"), option);
     }
@@ -196,8 +196,10 @@ fn one(
 }
 
 /// The destination; nothing may go over the root, and little over /proc.
-fn target(cx: &mut Context<'_>, at: &str, mount: &spec::Mount) -> Option<InRoot> {
+fn target(cx: &mut Context<'_>, root: &RootPlan, at: &str, mount: &spec::Mount) -> Option<InRoot> {
     let destination = mount.destination.as_deref().unwrap_or_default();
+    // Some say where it is on the host, and mean what is inside: so does runc.
+    let destination = root.inside(destination).unwrap_or(destination);
     let pointer = format!("{at}/destination");
     cx.no_nul(&pointer, destination);
     if destination.is_empty() {
@@ -290,9 +292,10 @@ fn bind(
         cx.warnings.push(format!("{at}/options: {flag:?} is a property of the filesystem; a bind does not change it"));
     }
     let path = absolute(&cx.request.bundle, source);
-    let source = match idmap {
-        None => cx.host(path, recursive),
-        idmap => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
+    let source = match (root.inside(&path), idmap) {
+        (Some(inside), idmap) => Source::Container { path: InRoot::new(inside), idmap },
+        (None, None) => cx.host(path, recursive),
+        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
     };
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {

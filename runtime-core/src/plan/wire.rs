@@ -158,6 +158,7 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
         Some(Source::Cgroup { place, path, own }) => {
             (NO_SLOT, arena.text(if cgroups.get(*place) == Some(&true) { path } else { own }))
         }
+        Some(Source::Container { path, .. }) => (NO_SLOT, arena.text(&path.0)),
         Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
         Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
         None => (NO_SLOT, Text::default()),
@@ -247,12 +248,18 @@ fn mount_data(options: &[(String, String)]) -> String {
 }
 
 fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
+    let inner = match &step.kind {
+        MountKind::Bind { source, .. } => Some(source),
+        _ => None,
+    };
     let bits = [
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
         (step.readonly_late, mount_flag::READONLY_LATE),
         (step.keep_mode, mount_flag::KEEP_MODE),
         (step.copy_up, mount_flag::COPY_UP),
         (step.procfs_root, mount_flag::PROCFS_ROOT),
+        (matches!(inner, Some(Source::Container { .. })), mount_flag::INNER),
+        (matches!(inner, Some(Source::Container { idmap: Some(_), .. })), mount_flag::MAP_IDS),
     ];
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),

@@ -469,6 +469,10 @@ pub mod mount_flag {
     pub const COPY_UP: u32 = 1 << 6;
     /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
     pub const BY_MOUNT: u32 = 1 << 7;
+    /// The source of the bind is below the root itself, where it is looked up.
+    pub const INNER: u32 = 1 << 8;
+    /// Have the parent map its ids.
+    pub const MAP_IDS: u32 = 1 << 9;
 }
 
 /// A NUL-terminated byte string: what system calls take.

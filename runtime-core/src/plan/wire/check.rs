@@ -84,6 +84,9 @@ impl Decoded<'_> {
         match source {
             Some(Source::Slot(wanted)) => assert_eq!(slot, u32::from(wanted.0)),
             Some(Source::Path(wanted)) => assert_eq!((slot, &self.text(path)), (NO_SLOT, wanted)),
+            Some(Source::Container { path: wanted, .. }) => {
+                assert_eq!((slot, &self.text(path)), (NO_SLOT, &wanted.0));
+            }
             Some(Source::Cgroup { place, path: there, own }) => {
                 let there = if self.1.get(*place) == Some(&true) { there } else { own };
                 assert_eq!((slot, &self.text(path)), (NO_SLOT, there));
@@ -269,6 +272,8 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         MountKind::Bind { source, recursive } => {
             decoded.source(mount.slot, mount.fstype, Some(source));
             assert_eq!(has(mount_flag::RECURSIVE), *recursive);
+            assert_eq!(has(mount_flag::INNER), matches!(source, Source::Container { .. }));
+            assert_eq!(has(mount_flag::MAP_IDS), matches!(source, Source::Container { idmap: Some(_), .. }));
             mount_kind::BIND
         }
         MountKind::Remount { options: list } => {

@@ -56,9 +56,10 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
-        match self.below(3) {
+        match self.below(4) {
             0 => Source::Slot(self.slot()),
             1 => Source::Path(self.text()),
+            2 => Source::Container { path: InRoot(self.text()), idmap: None },
             _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
         }
     }
