@@ -124,9 +124,12 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
     let origin = plan.origins.of(step, report.index).or_else(|| plan.origins.of(step, 0));
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
     let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
-    let place = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
-    let mut error =
-        Error::new(ErrorKind::Init, format!("{}: {place}{what}", prefix(plan))).in_step(format!("{step:?}"));
+    let message = match step {
+        _ if pointer.is_empty() => what,
+        Step::Mount | Step::SealMount => format!("{what}: {pointer}"),
+        _ => format!("{pointer}: {what}"),
+    };
+    let mut error = Error::new(ErrorKind::Init, format!("{}: {message}", prefix(plan))).in_step(format!("{step:?}"));
     error = error.located(pointer);
     if refusal {
         return error.with_reason(&differs(plan, step, &report).unwrap_or_else(|| refused(report.errno).to_owned()));

@@ -120,7 +120,9 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, root: &RootPla
     for (index, mount) in cx.spec.mounts.iter().flatten().enumerate() {
         let before = steps.len();
         one(cx, namespaces, root, index, mount, &mut steps);
-        let what = format!("mount {} on {}", described(mount), mount.destination.as_deref().unwrap_or_default());
+        // Callers of runc match the first words.
+        let destination = mount.destination.as_deref().unwrap_or_default();
+        let what = format!("error mounting {:?} to rootfs at {destination:?}", described(mount));
         for step in before..steps.len() {
             cx.origins.note(Step::Mount, step, format!("/mounts/{index}"), what.as_str());
             cx.origins.note(Step::SealMount, step, format!("/mounts/{index}"), what.as_str());
@@ -300,9 +302,6 @@ fn bind(
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {
         step.relax = attr::REPLACED & !options.set & !options.clear;
-    }
-    if options.clear & attr::ATIME != 0 {
-        step.relax |= attr::NODIRATIME & !options.set & !options.clear;
     }
     step.procfs_root = step.target.0 == "proc";
     step.cut_loose(recursive, root.binds);

@@ -452,6 +452,11 @@ pub fn mount_setattr(fd: i32, flags: u32, set: u64, clear: u64, propagation: u64
         .map(drop)
 }
 
+/// What [`mount_setattr`] fails with on attributes that are locked.
+pub fn refused_attributes() -> Fail {
+    Fail { call: nr::MOUNT_SETATTR as u32, errno: errno::EPERM, detail: 0 }
+}
+
 /// mount(2) without source, type and data: remounts and propagation only.
 pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
     call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
