@@ -284,7 +284,8 @@ pub struct Plan {
     pub personality: Option<u32>,
     /// NUMA memory policy.
     pub memory_policy: Option<MemoryPolicy>,
-    /// CPUs.
+    /// CPUs, where they are named.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
     pub affinity: Affinity,
     /// CPU scheduling.
     pub scheduler: Option<Scheduler>,
