@@ -225,7 +225,12 @@ pub(super) fn rdma(out: &mut Writes, devices: &Map<Rdma>) {
 }
 
 pub(super) fn unified(out: &mut Writes, files: &Map<String>) {
+    let idle = files.get("cpu.idle").is_some_and(|value| value.trim() == "1");
     for (file, value) in files {
+        // An idle group has a fixed weight: the kernel refuses another.
+        if idle && file == "cpu.weight" {
+            continue;
+        }
         let member = format!("unified/{}", file.replace('~', "~0").replace('/', "~1"));
         if file.contains('/') {
             out.refuse(&member, format!("unified resource {file:?} must be a file name (no slashes)"));
