@@ -102,7 +102,7 @@ impl Cgroup {
 
 /// In runc's words, which callers match.
 pub(crate) fn not_added(call: impl Into<String>, errno: i32) -> Error {
-    Error::system("error adding pid to cgroups", call, errno)
+    Error::system("error adding pid (of a new process) to cgroups", call, errno)
 }
 
 fn has(dir: &Dir, controller: &str) -> bool {

@@ -47,13 +47,14 @@ pub(super) fn memory(out: &mut Writes, memory: &Memory) {
     }
 }
 
+/// Both together first, as runc says it.
 fn above_usage(out: &mut Writes, limit: Option<i64>, swap: Option<i64>) {
-    if let Some(limit) = limit.filter(|limit| *limit > 0) {
-        out.push("memory.current", limit, "memory/limit", Rule::Above { plus: None });
-    }
     if let Some(swap) = swap.filter(|swap| *swap > 0) {
         let rule = Rule::Above { plus: Some("memory.swap.current".into()) };
         out.push("memory.current", swap, "memory/swap", rule);
+    }
+    if let Some(limit) = limit.filter(|limit| *limit > 0) {
+        out.push("memory.current", limit, "memory/limit", Rule::Above { plus: None });
     }
 }
 
