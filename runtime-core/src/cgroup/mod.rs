@@ -145,6 +145,12 @@ impl Cgroup {
         Ok(dir)
     }
 
+    /// What is there of the cgroup, before anything is made, has nobody inside and is not frozen.
+    pub fn check_unused(placement: &Placement) -> Result<()> {
+        check_sound(placement)?;
+        Self::open(placement)?.check_fit(None)
+    }
+
     /// Nobody inside, not frozen (config-linux.md, "Cgroups Path").
     fn check_fit(&self, resident: Option<i32>) -> Result<()> {
         let mut pids = BTreeSet::new();

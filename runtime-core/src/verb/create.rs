@@ -154,8 +154,10 @@ fn make(
     }
     let mut placeholder = None;
     if let Some(planned) = &plan.cgroup {
-        if let (Some(planned), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
-            placeholder = enter_unit(manager, planned)?;
+        if let (Some(unit), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
+            // Said of the cgroup, not of the unit that has it, as without systemd.
+            Cgroup::check_unused(&planned.placement)?;
+            placeholder = enter_unit(manager, unit)?;
         }
         place.cgroup = make_cgroup(runtime, plan, planned, record, placeholder.as_ref().map(Placeholder::pid))?;
     }

@@ -30,6 +30,7 @@ pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
         container.launcher.log(Level::Warning, message);
     }
     let cgroup = Cgroup::open(&placement)?;
+    cgroup.check(&changes)?;
     // systemd first: what it knows it writes itself, and again at every reload.
     let mut manager = None;
     if let Some(unit) = &record.unit {
