@@ -1,10 +1,37 @@
 //! The one definition of the command line. Building every verb costs clap 200 µs, a fifth of a whole `state`, so a
 //! verb is built alone when it is run, and all of them only for help.
 
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::{Arg, ArgAction, Command};
 
 /// The name in help texts and of the state directory.
 pub const NAME: &str = "runtime";
+/// Whose command line this is.
+const RUNC: &str = "runc";
+
+static CALLED_RUNC: AtomicBool = AtomicBool::new(false);
+
+/// Remembers how the program was called: installed in the place of runc, it says what runc's callers match on.
+pub fn called(program: &OsStr) {
+    let name = Path::new(program).file_name();
+    CALLED_RUNC.store(name == Some(OsStr::new(RUNC)), Ordering::Relaxed);
+}
+
+/// The name to fail under.
+pub fn name() -> &'static str {
+    if CALLED_RUNC.load(Ordering::Relaxed) { RUNC } else { NAME }
+}
+
+/// The first lines of a help text as callers of runc know them: every name it goes by, and what it is for.
+pub fn title(verb: Option<&str>, about: &str) -> String {
+    let names: &[&str] = if name() == RUNC { &[RUNC] } else { &[NAME, RUNC] };
+    let names: Vec<String> =
+        names.iter().map(|name| [name, verb.unwrap_or_default()].join(" ").trim_end().to_owned()).collect();
+    format!("NAME:\n   {} - {about}\n\n", names.join(", "))
+}
 
 /// A verb: its name, and its arguments.
 type Verb = (&'static str, fn(Command) -> Command);

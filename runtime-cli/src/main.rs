@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ArgMatches;
+use clap::builder::Resettable;
 use runtime_core::{Container, Entry, ErrorKind, Options, Runtime};
 
 use argv::{Misuse, Parsed};
@@ -51,12 +52,13 @@ const UNKNOWN_COMMAND: i32 = 3;
 fn main(argv: Vec<OsString>) -> i32 {
     let mut argv = argv.into_iter();
     let program = argv.next().unwrap_or_else(|| args::NAME.into());
+    args::called(&program);
     let (global, mut words) = match argv::split(args::global(), argv.collect()) {
         Ok((Parsed::Matches(global), words)) => (global, words.into_iter()),
         Ok((Parsed::Help, _)) => return help(None, &Logger::default()),
         Err(misuse) => {
             let (Misuse::Flag(message) | Misuse::Count(message)) = misuse;
-            print::help(&format!("Incorrect Usage. {message}\n\n{}", args::tree().render_long_help()));
+            print::help(&format!("Incorrect Usage. {message}\n\n{}", whole_help()));
             return fail(&Logger::default(), &message);
         }
     };
@@ -98,7 +100,7 @@ fn fail(log: &Logger, message: &str) -> i32 {
 /// Prints help: for everything, or for one verb.
 fn help(topic: Option<OsString>, log: &Logger) -> i32 {
     let Some(topic) = topic else {
-        print::help(&args::tree().render_long_help().to_string());
+        print::help(&whole_help());
         return 0;
     };
     let topic = topic.to_string_lossy();
@@ -112,10 +114,17 @@ fn help(topic: Option<OsString>, log: &Logger) -> i32 {
     0
 }
 
-fn verb_help(verb: &str) -> Option<String> {
+fn whole_help() -> String {
+    args::title(None, "Open Container Initiative runtime") + &args::tree().render_long_help().to_string()
+}
+
+fn verb_help(name: &str) -> Option<String> {
     let mut tree = args::tree();
     tree.build();
-    tree.find_subcommand_mut(verb).map(|verb| verb.render_long_help().to_string())
+    let verb = tree.find_subcommand_mut(name)?;
+    let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut rest = verb.clone().about(Resettable::Reset);
+    Some(args::title(Some(name), &about) + &rest.render_long_help().to_string())
 }
 
 fn misused(program: &OsStr, verb: &str, misuse: Misuse, log: &Logger) -> i32 {
@@ -198,7 +207,7 @@ fn create(runtime: &Runtime, matches: &ArgMatches) -> Result<(), String> {
         let launch = Launch::new(matches)?;
         runtime.create(&launch.detached()).map_err(|error| error.to_string())
     };
-    create().map(drop).map_err(|message| format!("{} create failed: {message}", args::NAME))
+    create().map(drop).map_err(|message| format!("{} create failed: {message}", args::name()))
 }
 
 fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, String> {
@@ -219,7 +228,7 @@ fn run(runtime: &Runtime, matches: &ArgMatches, log: &Logger) -> Result<i32, Str
         let manner = Manner { keep: flag(matches, "keep"), subreaper: !flag(matches, "no-subreaper"), seccomp_report };
         run::foreground(runtime, &launch, manner, log)
     };
-    run().map_err(|message| format!("{} run failed: {message}", args::NAME))
+    run().map_err(|message| format!("{} run failed: {message}", args::name()))
 }
 
 /// Starts a container that may have something to tell the service manager, see [`notify`].

@@ -49,9 +49,8 @@ pub fn error_line(message: &str) {
 /// moby; the number is that of the runc whose command line this is. Our own follows.
 pub fn version() -> Result<(), String> {
     let own = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("RUNTIME_COMMIT").filter(|commit| !commit.is_empty());
-    let commit = commit.map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
-    result(&format!("runc version 1.5.1\n{commit}runtime: {own}\nspec: 1.3.0\n"))
+    let commit = option_env!("RUNTIME_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown");
+    result(&format!("runc version 1.5.1\ncommit: {commit}\nspec: 1.3.0\nruntime: {own}\n"))
 }
 
 /// `state`: indented by two, and no newline at the end, as runc has it.

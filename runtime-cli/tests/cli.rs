@@ -79,13 +79,40 @@ fn help_needs_nothing_and_succeeds() {
     assert!(!run("kill -h").1.contains("--all"), "--all is deprecated and hidden");
 }
 
+/// Who calls it runc finds runc's words.
+#[test]
+fn the_name_it_is_called_by() {
+    let scratch = Scratch::new("name");
+    let link = scratch.join("runc");
+    std::os::unix::fs::symlink(BINARY, &link).unwrap();
+    let called = |line: &str| outcome(Command::new(&link).args(line.split_whitespace()).env_clear().output().unwrap());
+    for (line, own, runcs) in [
+        (
+            "--help",
+            "   runtime, runc - Open Container Initiative runtime",
+            "   runc - Open Container Initiative runtime",
+        ),
+        ("list -h", "   runtime list, runc list - List the", "   runc list - List the"),
+    ] {
+        for (stdout, second) in [(run(line).1, own), (called(line).1, runcs)] {
+            let lines: Vec<&str> = stdout.lines().collect();
+            assert_eq!(lines[0], "NAME:", "{stdout}");
+            assert!(lines[1].starts_with(second), "{stdout}");
+        }
+    }
+    let line = format!("run --bundle {} --console-socket /x y", scratch.0.display());
+    assert!(called(&line).2.contains("\"runc run failed: "), "{}", called(&line).2);
+}
+
 #[test]
 fn version_as_go_runc_and_moby_parse_it() {
     for line in ["--version", "-v", "-version", "--root /x --version"] {
         let (status, stdout, stderr) = run(line);
         assert_eq!((status, stderr.as_str()), (0, ""), "{line}");
-        assert!(stdout.starts_with("runc version 1."), "{stdout}");
-        assert!(stdout.lines().last().unwrap().starts_with("spec: 1."), "{stdout}");
+        let lines: Vec<&str> = stdout.lines().collect();
+        let starts = ["runc version 1.", "commit: ", "spec: 1.", "runtime: "];
+        assert_eq!(lines.len(), starts.len(), "{stdout}");
+        assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{stdout}");
     }
 }
 

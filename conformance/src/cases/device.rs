@@ -9,7 +9,7 @@ use std::fs;
 cases!["device":
     defaults_are_there, links_are_there, ptmx_works, no_console_without_a_terminal, of_the_config, replaces_a_default,
     in_a_missing_directory, fifo, twice_the_same_path, outside_dev, unknown_type, bound_dev_is_left_alone,
-    read_only_dev_has_them, no_mount_on_dev, rules_deny, rules_allow, user_namespace_binds_them,
+    read_only_dev_has_them, no_mount_on_dev, rules_deny, rules_allow, another_file_in_its_place, user_namespace_binds_them,
 ];
 
 fn node(report: &crate::report::Report, path: &str) -> Value {
@@ -219,5 +219,28 @@ fn user_namespace_binds_them(t: &Test) -> Outcome {
     check_eq!(report.path("/dev/null")["rdev"], json!("1:3"), "/dev/null");
     check_eq!(report.path("/dev/null")["write"], json!(0), "writing /dev/null");
     check!(!report.mount("/dev/null").is_null(), "/dev/null is not bound");
+    Ok(())
+}
+
+/// config-linux.md, "Devices": what is there already must be the same device.
+fn another_file_in_its_place(t: &Test) -> Outcome {
+    let device = json!([{ "type": "c", "path": "/data/null", "major": 1, "minor": 3 }]);
+    for (kind, said) in [
+        ("p", "/data/null has incorrect ftype"),
+        ("c 1 5", "/data/null has incorrect major:minor: 1:5 doesn't match expected 1:3"),
+        ("c 1 3", ""),
+    ] {
+        let bundle = t.bundle()?.with("/linux/devices", device.clone());
+        fs::create_dir_all(bundle.rootfs().join("data"))?;
+        let node = bundle.rootfs().join("data/null");
+        let made = std::process::Command::new("mknod").arg(&node).args(kind.split(' ')).status()?;
+        check!(made.success(), "mknod {kind}");
+        if said.is_empty() {
+            t.run_ok(&bundle)?;
+        } else {
+            t.run_refused(&bundle, if t.runtime.is_ours() { said } else { "" })?;
+        }
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 cases!["hook":
     all_six_run_in_order, lists_run_in_order, run_has_all_six, state_is_on_stdin, pid_is_the_containers_own,
     run_in_the_right_namespaces, environment_is_only_the_hooks, start_container_defaults_to_the_programs_environment,
-    only_three_descriptors, arguments_arrive_unchanged, host_hooks_run_in_the_bundle,
+    only_three_descriptors, arguments_arrive_unchanged, hooks_run_in_the_right_place,
     create_container_sees_the_hosts_files, start_container_is_the_user_in_the_root,
     failure_fails_create, failure_says_which, failure_of_start_container_fails_start,
     failure_of_poststart_stops_the_container, failure_of_poststop_is_a_warning, failure_of_run_leaves_nothing,
@@ -264,13 +264,17 @@ fn arguments_arrive_unchanged(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn host_hooks_run_in_the_bundle(t: &Test) -> Outcome {
+fn hooks_run_in_the_right_place(t: &Test) -> Outcome {
     let bundle = with(t, bundle(t)?, &KINDS, "pwd > $D/$K").with("/process/cwd", json!("/tmp"));
     t.create_ok(&bundle)?;
     t.ok(&["start", &t.id])?;
     finish(t)?;
     for kind in KINDS {
-        let wanted = if kind == "startContainer" { "/tmp".into() } else { bundle.path.to_string_lossy() };
+        let wanted = match kind {
+            "startContainer" => "/tmp".to_owned(),
+            "createContainer" => bundle.rootfs().to_string_lossy().into_owned(),
+            _ => bundle.path.to_string_lossy().into_owned(),
+        };
         check_eq!(read(t, kind).trim(), wanted, "working directory of {kind}");
     }
     Ok(())

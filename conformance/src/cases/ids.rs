@@ -1,7 +1,7 @@
 //! ids: user, group, supplementary groups, HOME, and who owns the standard streams.
 
 use crate::cases;
-use crate::test::{Outcome, Test};
+use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
@@ -12,7 +12,7 @@ cases!["ids":
     unmapped_additional_gid, home_is_looked_up_in_the_container, home_given_stays, home_of_an_unknown_user,
     home_without_passwd, home_with_a_fifo_as_passwd, home_with_a_directory_as_passwd, home_through_a_link,
     home_from_a_hostile_passwd, names_in_passwd_are_no_ids, path_decides_the_lookup, no_path_no_lookup,
-    streams_belong_to_the_user, streams_owned_by_others_of_a_user_namespace,
+    nobody_is_root, streams_belong_to_the_user, streams_owned_by_others_of_a_user_namespace,
 ];
 
 fn user_and_groups(t: &Test) -> Outcome {
@@ -205,5 +205,27 @@ fn streams_owned_by_others_of_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.with("/process/user", json!({ "uid": 5, "gid": 5 }));
     bundle.map_ids(100_000, 1000);
     check_eq!(t.run(&bundle)?.code, 0, "exit status");
+    Ok(())
+}
+
+/// A user namespace need not have an id 0: the set-up runs as one that is there.
+fn nobody_is_root(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("came after runc 1.5");
+    }
+    let map = json!([{ "containerID": 1000, "hostID": 100_000, "size": 1 }]);
+    let mut bundle = t.bundle()?.with("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    bundle.map_ids(100_000, 1);
+    bundle.set("/linux/uidMappings", map.clone());
+    bundle.set("/linux/gidMappings", map);
+    bundle.set("/mounts/2/options", json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]));
+    bundle.remove("/linux/resources");
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    t.sleeper(bundle)?;
+    let report = t.ok(&["exec", &t.id, "/probe", "report"]);
+    t.delete()?;
+    let report = crate::report::Report::parse(&report?.stdout)?;
+    check_eq!(report.status("Uid"), "1000 1000 1000 1000", "uids of an exec");
+    check_eq!(report.status("Gid"), "1000 1000 1000 1000", "gids of an exec");
     Ok(())
 }

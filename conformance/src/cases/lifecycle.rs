@@ -181,11 +181,15 @@ fn kill_of_stopped(t: &Test) -> Outcome {
     refused.map(drop)
 }
 
+/// Also by the signals that a first process of a pid namespace ignores unless it handles them.
 fn kill_of_created(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?)?;
-    t.ok(&["kill", &t.id, "KILL"])?;
-    t.wait_status("stopped")?;
-    t.ok(&["delete", &t.id])?;
+    for signal in ["KILL", "TERM", "INT", "HUP", "QUIT"] {
+        t.create_ok(&t.bundle()?)?;
+        t.ok(&["kill", &t.id, signal])?;
+        t.wait_status("stopped").map_err(|e| format!("{signal}: {e:?}"))?;
+        t.ok(&["delete", &t.id])?;
+        fs::remove_dir_all(t.folder.join("bundle"))?;
+    }
     Ok(())
 }
 

@@ -14,7 +14,8 @@ cases!["mounting":
     source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
     ordinary_directories, links_on_the_way, link_to_its_own_folder, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
-    idmap, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags, many,
+    idmap, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags,
+    locked_flags_of_what_the_parent_cloned, times_stay, source_in_the_container, mapped_source_in_the_container, many,
 ];
 
 /// Runs `script` in a mount namespace of its own, in which "$@" is the runtime with its arguments.
@@ -827,6 +828,98 @@ fn many(test: &Test) -> Outcome {
     for index in 0..400 {
         let at = format!("/many/{index}");
         check!(report.mounted_with(&at, "ro"), "{at}: {}", report.mount(&at));
+    }
+    Ok(())
+}
+
+/// The parent clones the source where nothing is locked; what would be locked in the user namespace stays all the same.
+fn locked_flags_of_what_the_parent_cloned(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let flagged = "mount -t tmpfs x source; mount -o remount,bind,ro,nosuid,noexec,nosymfollow,noatime source; \"$@\"";
+    let mapped = |options: &[&str]| -> Outcome<Bundle> {
+        let mut bundle = test.bundle()?;
+        bundle.map_ids(100_000, 65_536);
+        std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+        bundle.mount("/bound", "bind", &source, options);
+        Ok(bundle)
+    };
+    let report = report_within(test, flagged, &mapped(&["bind", "nodev"])?)?;
+    let found = options(report.mount("/bound"));
+    for option in ["ro", "nosuid", "noexec", "nodev", "noatime"] {
+        check!(found.iter().any(|o| o == option), "{option} is lost: {found:?}");
+    }
+    for option in ["rw", "suid", "exec", "strictatime", "relatime"] {
+        fs::remove_dir_all(test.folder.join("bundle"))?;
+        let output = within(test, flagged, &mapped(&["bind", option])?)?;
+        check!(output.code != 0 && output.stdout.is_empty(), "{option} was granted: {}", output.stdout);
+        let said = "error during container init: error mounting";
+        check!(!test.runtime.is_ours() || output.stderr.contains(said), "{option}: {}", output.stderr);
+        check!(output.stderr.to_lowercase().contains("not permitted"), "{option}: {}", output.stderr);
+    }
+    Ok(())
+}
+
+/// As with mount(2): one option of access times replaces them all, and what only takes one back changes nothing.
+fn times_stay(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let flagged = "mount -t tmpfs x source; mount -o remount,bind,noatime source; \"$@\"";
+    let table: [(&str, &[&str], &[&str]); 5] = [
+        ("/plain", &["bind"], &["noatime"]),
+        ("/atime", &["bind", "atime"], &["noatime"]),
+        ("/norelatime", &["bind", "norelatime"], &["noatime"]),
+        ("/relatime", &["bind", "relatime"], &["relatime"]),
+        ("/nodiratime", &["bind", "nodiratime"], &["nodiratime", "relatime"]),
+    ];
+    let mut bundle = test.bundle()?;
+    for (at, options, _) in table {
+        bundle.mount(at, "bind", &source, options);
+    }
+    let report = report_within(test, flagged, &bundle)?;
+    for (at, _, wanted) in table {
+        let mut times = options(report.mount(at));
+        times.retain(|option| option.contains("atime"));
+        times.sort_unstable();
+        check_eq!(times, wanted, "{at}");
+    }
+    Ok(())
+}
+
+/// A source below the root filesystem is what is there by then, mounts included; a destination may be named by its path
+/// on the host.
+fn source_in_the_container(test: &Test) -> Outcome {
+    inner_source(test, false)
+}
+
+fn mapped_source_in_the_container(test: &Test) -> Outcome {
+    inner_source(test, true)
+}
+
+fn inner_source(test: &Test, mapped: bool) -> Outcome {
+    let source = folder(test, "source")?;
+    fs::create_dir_all(test.folder.join("source/below"))?;
+    fs::write(test.folder.join("source/below/file"), "inner")?;
+    for user_namespace in [false, true] {
+        let mut bundle = test.bundle()?;
+        if user_namespace {
+            bundle.map_ids(100_000, 65_536);
+            std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+        }
+        let rootfs = bundle.rootfs().to_string_lossy().into_owned();
+        bundle.mount("/mnt", "bind", &source, &["rbind", "rprivate"]);
+        bundle.mount(&format!("{rootfs}/final"), "bind", &format!("{rootfs}/mnt"), &["rbind", "rprivate"]);
+        if mapped {
+            let map =
+                json!([{ "containerID": 0, "hostID": if user_namespace { 100_000 } else { 1000 }, "size": 65_536 }]);
+            bundle.set("/mounts/8/uidMappings", map.clone());
+            bundle.set("/mounts/8/gidMappings", map);
+        }
+        let report = test.report_paths(bundle, &["/final/below/file"])?;
+        let file = report.path("/final/below/file");
+        check!(file["read"].to_string().contains("inner"), "user namespace {user_namespace}: {file}");
+        if mapped {
+            check_eq!(file["uid"], if user_namespace { 0 } else { 1000 }, "owner, user namespace {user_namespace}");
+        }
+        fs::remove_dir_all(test.folder.join("bundle"))?;
     }
     Ok(())
 }

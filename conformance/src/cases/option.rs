@@ -377,6 +377,12 @@ fn debug_says_more(t: &Test) -> Outcome {
     check_eq!(failed.code, 1, "exit status of an error");
     let text = fs::read_to_string(&log)?;
     check!(text.lines().any(|line| line.contains("level=error")), "no error in {text}");
+    if t.runtime.is_ours() {
+        for said in ["nsexec container setup", "child process in init()", "init: closing the pipe to signal completion"]
+        {
+            check!(text.lines().any(|line| line.contains("level=debug") && line.contains(said)), "{said}: {text}");
+        }
+    }
     Ok(())
 }
 

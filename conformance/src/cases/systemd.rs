@@ -14,7 +14,8 @@ use std::path::Path;
 
 cases!["systemd":
     scope_holds_the_container, limits_are_properties, annotations_are_properties, failed_unit_is_reset,
-    failed_job_is_an_error, failed_create_stops_the_unit, path_must_have_three_parts, no_bus_is_an_error,
+    failed_job_is_an_error, failed_create_stops_the_unit, frozen_cgroup_is_seen_first, path_must_have_three_parts,
+    no_bus_is_an_error,
 ];
 
 struct Stage<'a> {
@@ -152,6 +153,23 @@ fn failed_create_stops_the_unit(t: &Test) -> Outcome {
     check!(stage.fake.calls().contains(&"StopUnit".to_owned()), "calls: {:?}", stage.fake.calls());
     t.fails(&["state", &t.id], "does not exist")?;
     Ok(())
+}
+
+/// What would not do as a container's cgroup is told before systemd makes a unit of it.
+fn frozen_cgroup_is_seen_first(t: &Test) -> Outcome {
+    let stage = stage(t)?;
+    let slice = Path::new("/sys/fs/cgroup/freezer").join(format!("{}.slice", stage.slice));
+    let folder = slice.join(stage.unit());
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("freezer.state"), "FROZEN")?;
+    let output = stage.run();
+    fs::remove_dir(&folder)?;
+    fs::remove_dir(&slice)?;
+    let output = output?;
+    check!(output.code == 1, "exit {}", output.code);
+    check!(output.stderr.contains("container's cgroup unexpectedly frozen"), "{}", output.stderr);
+    check!(!stage.fake.calls().contains(&"StartTransientUnit".to_owned()), "calls: {:?}", stage.fake.calls());
+    t.fails(&["state", &t.id], "does not exist").map(drop)
 }
 
 fn path_must_have_three_parts(t: &Test) -> Outcome {

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 cases!["unit":
-    lifecycle, slice_is_made, limits_are_properties_and_files, update_changes_both, failed_unit_left_over,
-    taken_name_is_refused, reload_keeps_device_rules, reload_keeps_limits, out_of_memory_leaves_no_unit,
+    lifecycle, slice_is_made, limits_are_properties_and_files, update_changes_both,
+    update_that_is_checked, failed_unit_left_over, taken_name_is_refused, reload_keeps_device_rules, reload_keeps_limits, out_of_memory_leaves_no_unit,
     failed_create_leaves_no_unit, exited_container_is_deleted, fifty_at_once, rootless_in_the_users_session,
     rootless_limits_are_delegated,
 ];
@@ -197,6 +197,21 @@ fn update_changes_both(t: &Test) -> Outcome {
     gone(t)
 }
 
+/// `checkBeforeUpdate`: systemd would put the limit in force, and the kernel then kill the container.
+fn update_that_is_checked(t: &Test) -> Outcome {
+    ours_knows_more(t)?;
+    sleeper(t, bundle(t)?)?;
+    let before = property(t, "MemoryMax")?;
+    let request = t.folder.join("request.json");
+    fs::write(&request, r#"{"memory": {"limit": 1024, "checkBeforeUpdate": true}}"#)?;
+    let output = call(t, &["update", "--resources", &request.to_string_lossy(), &t.id])?;
+    check!(output.code == 1 && output.stderr.contains("rejecting memory limit"), "{}: {}", output.code, output.stderr);
+    check_eq!(property(t, "MemoryMax")?, before, "MemoryMax");
+    t.wait_status("running")?;
+    call_ok(t, &["delete", "--force", &t.id])?;
+    gone(t)
+}
+
 fn failed_unit_left_over(t: &Test) -> Outcome {
     let bundle = bundle(t)?;
     let name = format!("--unit={}", unit(t));
@@ -221,6 +236,7 @@ fn taken_name_is_refused(t: &Test) -> Outcome {
     other.wait()?;
     let output = output?;
     check!(output.code == 1, "exit {}: {}", output.code, output.stderr);
+    check!(output.stderr.contains("container's cgroup is not empty"), "{}", output.stderr);
     check!(alive, "the other unit's process is gone");
     t.fails(&["state", &t.id], "does not exist")?;
     gone(t)

@@ -17,7 +17,7 @@ impl Cgroup {
     /// Writes new limits; the container is not frozen meanwhile. If one is refused, those before it are taken back.
     /// The writes that would take back all of them are returned.
     pub fn change(&self, writes: &[Write]) -> Result<Vec<Write>> {
-        apply::check(&self.dirs, writes)?;
+        self.check(writes)?;
         let before = self.snapshot(writes);
         let throttles = self.shrink(writes)?;
         let result = apply::apply(&self.dirs, writes);
@@ -31,6 +31,11 @@ impl Cgroup {
             Ok(()) => Err(error),
             Err(second) => Err(error.with_hint(format!("not everything could be put back: {second}"))),
         }
+    }
+
+    /// Refuses limits below what is in use, where the config wants that looked at first (`checkBeforeUpdate`).
+    pub fn check(&self, writes: &[Write]) -> Result<()> {
+        apply::check(&self.dirs, writes)
     }
 
     /// What the files hold that `writes` is about to change, as writes.

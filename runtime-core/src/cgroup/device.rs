@@ -180,6 +180,8 @@ fn parse_one(rule: &DeviceRule, at: usize) -> Result<Rule, Problem> {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            // In no specification, but about: to deny less than was meant would be worse.
+            'a' if !rule.allow => ALL,
             other => return Err(problem("access", format!("{other:?} is not one of r, w, m"))),
         };
     }

@@ -138,7 +138,9 @@ fn make_one(place: &Place, parent: impl AsFd, name: &str) -> Result<bool> {
         Ok(()) => Ok(false),
         Err(Errno::EEXIST) => Ok(true),
         Err(errno) => {
-            let error = failed(place, "create", "mkdirat", "", errno);
+            // In runc's words, which callers match.
+            let what = "unable to apply cgroup configuration: cannot create cgroup";
+            let error = Error::system(what, format!("mkdirat({:?})", place.absolute()), errno as i32);
             Err(match errno {
                 Errno::EAGAIN => error.with_hint("cgroup.max.descendants or cgroup.max.depth of a parent is reached"),
                 Errno::EROFS => error.with_hint("the cgroup file system is mounted read-only"),

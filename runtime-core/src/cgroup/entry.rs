@@ -76,7 +76,7 @@ impl Cgroup {
     pub fn below(&self, paths: &[(&str, &str)]) -> Result<Below> {
         let unknown = paths.iter().find(|(name, _)| !name.is_empty() && !self.dirs().any(|dir| has(dir, name)));
         if let Some((name, _)) = unknown {
-            let message = format!("the container has no cgroup of controller {name:?}");
+            let message = format!("unknown controller {name:?}: the container has no cgroup of it");
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
         let mut below = Below { v2: None, v1_tasks: Vec::new() };
@@ -86,7 +86,7 @@ impl Cgroup {
             let path = path.trim_matches('/');
             let fail = |call: &str, errno| match errno {
                 Errno::EXDEV => Error::new(ErrorKind::InvalidConfig, format!("bad sub cgroup path: {path}")),
-                errno => dir::failed(&dir.place, "enter", call, path, errno),
+                errno => not_added(format!("{call}({:?})", format!("{}/{path}", dir.place.absolute())), errno as i32),
             };
             let path = if path.is_empty() { "." } else { path };
             let fd = file::beneath(&dir.fd, path, OFlag::O_RDONLY).map_err(|errno| fail("openat2", errno))?;
@@ -98,6 +98,11 @@ impl Cgroup {
         }
         Ok(below)
     }
+}
+
+/// In runc's words, which callers match.
+pub(crate) fn not_added(call: impl Into<String>, errno: i32) -> Error {
+    Error::system("error adding pid (of a new process) to cgroups", call, errno)
 }
 
 fn has(dir: &Dir, controller: &str) -> bool {

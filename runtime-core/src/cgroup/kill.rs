@@ -101,6 +101,13 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Waits until nobody is left, but no longer than `patience`.
+    pub(crate) fn wait_empty(&self, patience: Duration) -> Result<()> {
+        let mut backoff = Backoff::until(patience);
+        while !self.pids()?.is_empty() && backoff.wait() {}
+        Ok(())
+    }
+
     fn pids_but_not_own(&self) -> Result<Vec<i32>> {
         let pids = self.pids()?;
         if pids.contains(&getpid().as_raw()) {

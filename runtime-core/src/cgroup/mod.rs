@@ -39,6 +39,7 @@ use nix::errno::Errno;
 
 pub use change::difference;
 pub use device::{Devices, devices};
+pub(crate) use entry::not_added;
 pub use entry::{Below, Entry};
 pub(crate) use freeze::Freezer;
 pub use layout::{Hierarchy, Layout, Mode};
@@ -143,6 +144,12 @@ impl Cgroup {
             enable::cpuset(&dir, &given)?;
         }
         Ok(dir)
+    }
+
+    /// What is there of the cgroup, before anything is made, has nobody inside and is not frozen.
+    pub fn check_unused(placement: &Placement) -> Result<()> {
+        check_sound(placement)?;
+        Self::open(placement)?.check_fit(None)
     }
 
     /// Nobody inside, not frozen (config-linux.md, "Cgroups Path").

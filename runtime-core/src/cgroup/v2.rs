@@ -47,13 +47,14 @@ pub(super) fn memory(out: &mut Writes, memory: &Memory) {
     }
 }
 
+/// Both together first, as runc says it.
 fn above_usage(out: &mut Writes, limit: Option<i64>, swap: Option<i64>) {
-    if let Some(limit) = limit.filter(|limit| *limit > 0) {
-        out.push("memory.current", limit, "memory/limit", Rule::Above { plus: None });
-    }
     if let Some(swap) = swap.filter(|swap| *swap > 0) {
         let rule = Rule::Above { plus: Some("memory.swap.current".into()) };
         out.push("memory.current", swap, "memory/swap", rule);
+    }
+    if let Some(limit) = limit.filter(|limit| *limit > 0) {
+        out.push("memory.current", limit, "memory/limit", Rule::Above { plus: None });
     }
 }
 
@@ -225,7 +226,12 @@ pub(super) fn rdma(out: &mut Writes, devices: &Map<Rdma>) {
 }
 
 pub(super) fn unified(out: &mut Writes, files: &Map<String>) {
+    let idle = files.get("cpu.idle").is_some_and(|value| value.trim() == "1");
     for (file, value) in files {
+        // An idle group has a fixed weight: the kernel refuses another.
+        if idle && file == "cpu.weight" {
+            continue;
+        }
         let member = format!("unified/{}", file.replace('~', "~0").replace('/', "~1"));
         if file.contains('/') {
             out.refuse(&member, format!("unified resource {file:?} must be a file name (no slashes)"));

@@ -307,7 +307,7 @@ mod tests {
         (
             r#"{"memory":{"limit":9,"swap":10,"checkBeforeUpdate":true}}"#,
             "memory.limit_in_bytes=9; memory.memsw.limit_in_bytes=10",
-            "memory.current=9; memory.current=10; memory.swap.max=1; memory.max=9",
+            "memory.current=10; memory.current=9; memory.swap.max=1; memory.max=9",
         ),
         (r#"{"cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":""}}"#, "", ""),
         (r#"{"cpu":{"shares":1024}}"#, "cpu.shares=1024", "cpu.weight=100"),

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use runtime_stage::fail::Step;
+
 use super::idmap;
 use super::spawn::keeper;
-use crate::plan::{IdMaps, IdmapBy, IdmapPlan, Kind};
+use crate::plan::{IdMaps, IdmapBy, IdmapPlan, Kind, MountKind, Plan, Source};
 use crate::sys::{fd, mount};
 use crate::{Error, ErrorKind, Result};
 
@@ -46,6 +48,18 @@ impl Mappings {
         self.known.push((by.clone(), made));
         let last = self.known.len() - 1;
         Ok(&self.known[last].1)
+    }
+}
+
+/// Maps the ids of mount `index`, which the stage cloned out of the container's own tree.
+pub(super) fn map(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
+    match plan.mounts.get(index).map(|mount| &mount.kind) {
+        Some(MountKind::Bind { source: Source::Container { path, idmap: Some(idmap) }, .. }) => {
+            let pointer = plan.origins.of(Step::Mount, index as u32).map(|origin| origin.pointer.clone());
+            let applied = Mappings::default().apply(tree, idmap, &path.0);
+            applied.map_err(|error| error.or_at(pointer.unwrap_or_default()))
+        }
+        _ => Err(Error::new(ErrorKind::Init, format!("mount {index} has no ids to be mapped"))),
     }
 }
 

@@ -75,7 +75,7 @@ impl<'a> Announced<'a> {
         let json = serde_json::to_vec(&message)
             .map_err(|e| failed("cannot describe the process", "serialize", io::Error::other(e)))?;
         let agent = Peer::reach(Path::new(&to.path)).map_err(|e| {
-            let error = failed("cannot reach the seccomp agent", &format!("connect({:?})", to.path), e);
+            let error = failed("failed to connect with seccomp agent", &format!("connect({:?})", to.path), e);
             error.with_hint("an agent must listen there before the container is made")
         })?;
         agent

@@ -132,6 +132,7 @@ impl<'a> Launch<'a> {
         if let Some(times) = &mut times {
             times.cloned();
         }
+        tell_begun(launcher, plan, process.pid);
         drop(table);
         let mut launch = Self {
             plan,
@@ -256,6 +257,10 @@ impl<'a> Launch<'a> {
             (message::FORKED, Some(child)) if self.plan.namespaces.fork && !self.followed => {
                 self.follow(child, message.payload)
             }
+            (message::MAP_MOUNT, Some(tree)) => {
+                idmount::map(self.plan, message.payload as usize, &tree)?;
+                self.go(None)
+            }
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
             (message::NET_DEVICES, _) => {
@@ -362,6 +367,18 @@ impl Drop for Launch<'_> {
             let _ = pidfd::reap(self.process.pidfd.as_fd());
         }
     }
+}
+
+/// That the stage is at work, in the words that callers of runc look for in a debug log.
+fn tell_begun(launcher: &Launcher, plan: &Plan, pid: i32) {
+    launcher.log(Level::Debug, "nsexec container setup");
+    if let Some(mask) = plan.affinity.mask() {
+        launcher.log(Level::Debug, &format!("nsexec[{pid}]: affinity: {mask}"));
+    }
+    if let Some(filter) = &plan.seccomp {
+        launcher.log(Level::Debug, &format!("seccomp filter flags: {}", filter.flags));
+    }
+    launcher.log(Level::Debug, "child process in init()");
 }
 
 fn clone_flags(plan: &Plan) -> u64 {

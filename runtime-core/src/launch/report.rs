@@ -124,12 +124,15 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
     let origin = plan.origins.of(step, report.index).or_else(|| plan.origins.of(step, 0));
     let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
     let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
-    let place = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
-    let mut error =
-        Error::new(ErrorKind::Init, format!("{}: {place}{what}", prefix(plan))).in_step(format!("{step:?}"));
+    let message = match step {
+        _ if pointer.is_empty() => what,
+        Step::Mount | Step::SealMount => format!("{what}: {pointer}"),
+        _ => format!("{pointer}: {what}"),
+    };
+    let mut error = Error::new(ErrorKind::Init, format!("{}: {message}", prefix(plan))).in_step(format!("{step:?}"));
     error = error.located(pointer);
     if refusal {
-        return error.with_reason(refused(report.errno));
+        return error.with_reason(&differs(plan, step, &report).unwrap_or_else(|| refused(report.errno).to_owned()));
     }
     error = error.with_call(call(plan, step, &report), report.errno as i32);
     match option_hint(plan, step, &report) {
@@ -245,6 +248,21 @@ fn call(plan: &Plan, step: Step, report: &Report) -> String {
         _ => None,
     };
     format!("{name}({})", arguments.unwrap_or_default())
+}
+
+/// What is there in place of a device, in runc's words.
+fn differs(plan: &Plan, step: Step, report: &Report) -> Option<String> {
+    if step != Step::Device || report.errno != Refusal::DeviceDiffers as u32 {
+        return None;
+    }
+    let node = plan.devices.get(report.index as usize)?;
+    let path = &node.path.0;
+    if report.detail == detail::NO_DEVICE {
+        return Some(format!("/{path} has incorrect ftype: another file is there already"));
+    }
+    let found = format!("{}:{}", report.detail >> 20, report.detail & 0xf_ffff);
+    let wanted = format!("{}:{}", node.major, node.minor);
+    Some(format!("/{path} has incorrect major:minor: {found} doesn't match expected {wanted}"))
 }
 
 fn refused(number: u32) -> &'static str {

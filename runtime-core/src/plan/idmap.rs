@@ -7,7 +7,7 @@ use super::{Context, Kind, Namespaces};
 use crate::spec::{self, IdMapping};
 
 /// The ids of one mount are mapped (mount_setattr(2), MOUNT_ATTR_IDMAP).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdmapPlan {
     /// With everything below.
@@ -17,7 +17,7 @@ pub struct IdmapPlan {
 }
 
 /// Where the mapping comes from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum IdmapBy {
     /// A user namespace made for these lines.

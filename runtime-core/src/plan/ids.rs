@@ -30,6 +30,9 @@ pub struct UserIds {
     pub groups: Vec<u32>,
     /// setgroups(2) is not possible in this user namespace.
     pub keep_groups: bool,
+    /// User and group of the set-up in a user namespace without id 0.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub set_up: [u32; 2],
 }
 
 /// The kernel takes no more lines (user_namespaces(7)).
@@ -62,12 +65,14 @@ fn is_own(lines: &[IdMapping], id: u32) -> bool {
 
 fn check(cx: &mut Context<'_>, pointer: &str, lines: &[IdMapping]) {
     if lines.is_empty() {
-        cx.problem(pointer, "a user namespace without any mapping; map at least container id 0");
+        cx.problem(pointer, "a user namespace without any mapping");
     }
     check_lines(cx, pointer, lines);
-    if !lines.is_empty() && !covers(lines, 0) {
-        cx.problem(pointer, "container id 0 is not mapped; the set-up runs as it");
-    }
+}
+
+/// The id to set up as: root's, or where nobody is root, one that there is.
+pub(crate) fn for_set_up(lines: &[IdMapping]) -> u32 {
+    if covers(lines, 0) { 0 } else { lines.first().map_or(0, |line| line.container_id) }
 }
 
 /// What the kernel asks of every map.
@@ -137,6 +142,11 @@ pub(super) fn user(cx: &mut Context<'_>, namespaces: &Namespaces) -> UserIds {
             || namespaces.maps.as_ref().is_some_and(|maps| maps.deny_setgroups)
             || cx.request.exec.as_ref().is_some_and(|target| target.deny_setgroups)
             || keep_original_groups(cx),
+        set_up: match (&namespaces.maps, &cx.request.exec) {
+            (Some(maps), _) => [for_set_up(&maps.uid), for_set_up(&maps.gid)],
+            (None, Some(target)) => target.set_up,
+            (None, None) => [0, 0],
+        },
     };
     if namespaces.maps.is_none() && !namespaces.is_joined(Kind::User) && !cx.facts.privileged() {
         cx.problem("/linux/namespaces", "rootless container requires user namespaces");

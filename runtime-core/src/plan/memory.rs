@@ -3,7 +3,8 @@
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
-use super::{Context, cpulist, known};
+use super::{Context, cpulist};
+use crate::spec;
 
 /// set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,29 +43,32 @@ pub(crate) fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
 
 pub(super) fn plan(cx: &mut Context<'_>) -> Option<MemoryPolicy> {
     let wanted = cx.spec.linux.as_ref()?.memory_policy.as_ref()?;
+    if *wanted == spec::MemoryPolicy::default() {
+        return None;
+    }
     let mut bits = 0;
     for (index, name) in wanted.flags.iter().flatten().enumerate() {
         match FLAGS.iter().find(|(known, _)| known == name) {
             Some((_, bit)) => bits |= bit,
             None => {
-                let message = known("memory policy flag", name, FLAGS.iter().map(|flag| flag.0));
+                let message = invalid("flag", name, FLAGS.iter().map(|flag| flag.0));
                 cx.problem(format!("/linux/memoryPolicy/flags/{index}"), message);
             }
         }
     }
     let list = wanted.nodes.as_deref().unwrap_or_default();
     let nodes = cpulist::parse(list).unwrap_or_else(|why| {
-        cx.problem("/linux/memoryPolicy/nodes", why);
+        cx.problem("/linux/memoryPolicy/nodes", format!("invalid memory policy node: {why}"));
         Vec::new()
     });
     let name = wanted.mode.as_deref().unwrap_or_default();
     let Some((_, mode, takes)) = MODES.iter().find(|(known, _, _)| *known == name) else {
-        let message = known("memory policy mode", name, MODES.iter().map(|mode| mode.0));
+        let message = invalid("mode", name, MODES.iter().map(|mode| mode.0));
         cx.problem("/linux/memoryPolicy/mode", message);
         return None;
     };
     if *takes == Nodes::None && !list.is_empty() {
-        cx.problem("/linux/memoryPolicy/nodes", format!("{name} takes no nodes"));
+        cx.problem("/linux/memoryPolicy/nodes", format!("set_mempolicy: invalid argument: {name} takes no nodes"));
     }
     if *takes == Nodes::Some && list.is_empty() {
         cx.problem("/linux/memoryPolicy/nodes", format!("{name} needs at least one node"));
@@ -72,4 +76,10 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Option<MemoryPolicy> {
     let what = format!("set the memory policy {name} {list}");
     cx.origins.note(Step::MemoryPolicy, 0, "/linux/memoryPolicy", what.trim_end());
     Some(MemoryPolicy { mode: mode | bits, nodes })
+}
+
+/// In runc's words, which callers match.
+fn invalid(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    let known: Vec<&str> = known.collect();
+    format!("invalid memory policy {what} {name:?}; known: {}", known.join(", "))
 }

@@ -40,12 +40,14 @@ pub(crate) mod wire;
 #[cfg(fuzzing)]
 pub use wire::check;
 
+pub use affinity::Affinity;
 pub use caps::CapabilitySets;
 pub(crate) use caps::known as capabilities;
 pub use cgroup::{CgroupPlan, UnitPlan};
 pub use device::{DeviceNode, DeviceSource, LinkNode};
 pub use hook::{Hook, HookKind, Hooks};
 pub use idmap::{IdmapBy, IdmapPlan};
+pub(crate) use ids::for_set_up;
 pub use ids::{IdMaps, UserIds};
 pub use label::Labels;
 pub use mask::Masks;
@@ -153,6 +155,14 @@ pub enum Source {
     Slot(Slot),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
+    /// The stage clones it out of the container's own tree, as it is when its turn comes: what was mounted there before is
+    /// in it.
+    Container {
+        /// Where.
+        path: InRoot,
+        /// The parent maps its ids.
+        idmap: Option<IdmapPlan>,
+    },
     /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
     /// caller's own.
     Cgroup {
@@ -213,6 +223,8 @@ pub struct Target {
     pub namespaces: Vec<Kind>,
     /// setgroups(2) is denied in its user namespace.
     pub deny_setgroups: bool,
+    /// User and group to set up as there.
+    pub set_up: [u32; 2],
 }
 
 /// The plan of one launch.
@@ -272,6 +284,9 @@ pub struct Plan {
     pub personality: Option<u32>,
     /// NUMA memory policy.
     pub memory_policy: Option<MemoryPolicy>,
+    /// CPUs, where they are named.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub affinity: Affinity,
     /// CPU scheduling.
     pub scheduler: Option<Scheduler>,
     /// I/O priority.
@@ -371,7 +386,6 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
     let sysctls = sysctl::plan(cx, &namespaces);
     let labels = label::plan(cx);
     let net_devices = netdev::plan(cx, &namespaces);
-    affinity::check(cx);
     annotation::check(cx);
     let needs_proc = time_offsets.is_some() || !sysctls.is_empty() || !labels.is_empty();
     let seccomp = seccomp::filter(cx);
@@ -389,6 +403,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         no_new_privileges: cx.spec.process.as_ref().is_some_and(|process| process.no_new_privileges),
         personality: personality::plan(cx),
         memory_policy: memory::plan(cx),
+        affinity: affinity::plan(cx),
         scheduler: scheduling::scheduler(cx),
         io_priority: scheduling::io_priority(cx),
         rlimits: rlimit::plan(cx),

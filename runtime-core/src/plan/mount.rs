@@ -120,7 +120,9 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, root: &RootPla
     for (index, mount) in cx.spec.mounts.iter().flatten().enumerate() {
         let before = steps.len();
         one(cx, namespaces, root, index, mount, &mut steps);
-        let what = format!("mount {} on {}", described(mount), mount.destination.as_deref().unwrap_or_default());
+        // Callers of runc match the first words.
+        let destination = mount.destination.as_deref().unwrap_or_default();
+        let what = format!("error mounting {:?} to rootfs at {destination:?}", described(mount));
         for step in before..steps.len() {
             cx.origins.note(Step::Mount, step, format!("/mounts/{index}"), what.as_str());
             cx.origins.note(Step::SealMount, step, format!("/mounts/{index}"), what.as_str());
@@ -167,7 +169,7 @@ fn one(
     steps: &mut Vec<MountStep>,
 ) {
     let at = format!("/mounts/{index}");
-    let Some(target) = target(cx, &at, mount) else { return };
+    let Some(target) = target(cx, root, &at, mount) else { return };
     for (index, option) in mount.options.iter().flatten().enumerate() {
         cx.no_nul(format_args!("{at}/options/{index}"), option);
     }
@@ -196,8 +198,10 @@ fn one(
 }
 
 /// The destination; nothing may go over the root, and little over /proc.
-fn target(cx: &mut Context<'_>, at: &str, mount: &spec::Mount) -> Option<InRoot> {
+fn target(cx: &mut Context<'_>, root: &RootPlan, at: &str, mount: &spec::Mount) -> Option<InRoot> {
     let destination = mount.destination.as_deref().unwrap_or_default();
+    // Some say where it is on the host, and mean what is inside: so does runc.
+    let destination = root.inside(destination).unwrap_or(destination);
     let pointer = format!("{at}/destination");
     cx.no_nul(&pointer, destination);
     if destination.is_empty() {
@@ -290,16 +294,14 @@ fn bind(
         cx.warnings.push(format!("{at}/options: {flag:?} is a property of the filesystem; a bind does not change it"));
     }
     let path = absolute(&cx.request.bundle, source);
-    let source = match idmap {
-        None => cx.host(path, recursive),
-        idmap => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
+    let source = match (root.inside(&path), idmap) {
+        (Some(inside), idmap) => Source::Container { path: InRoot::new(inside), idmap },
+        (None, None) => cx.host(path, recursive),
+        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
     };
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {
         step.relax = attr::REPLACED & !options.set & !options.clear;
-    }
-    if options.clear & attr::ATIME != 0 {
-        step.relax |= attr::NODIRATIME & !options.set & !options.clear;
     }
     step.procfs_root = step.target.0 == "proc";
     step.cut_loose(recursive, root.binds);

@@ -89,7 +89,6 @@ pub(super) fn propagation(name: &str) -> Option<Propagation> {
 enum Atime {
     No,
     Strict,
-    /// Also what taking back another one leaves: the kernel's default.
     Relative,
 }
 
@@ -254,7 +253,8 @@ pub(super) fn parse<'a>(list: impl IntoIterator<Item = &'a str>) -> Options {
             Some(Effect::Clear(bits)) => options.change(0, bits),
             Some(Effect::Atime(choice)) => atime = Some(choice),
             Some(Effect::NotAtime(choice)) => {
-                atime = atime.filter(|chosen| *chosen != choice).or(Some(Atime::Relative));
+                atime = atime.filter(|chosen| *chosen != choice);
+                options.attributes = true;
             }
             Some(Effect::Recursive(set, clear)) => {
                 options.all_set = options.all_set & !(set | clear) | set;
@@ -269,17 +269,7 @@ pub(super) fn parse<'a>(list: impl IntoIterator<Item = &'a str>) -> Options {
             None => options.data.extend(data(option).map(|(name, value)| (name, value, index))),
         }
     }
-    if let Some(choice) = atime {
-        let bits = match choice {
-            Atime::No => attr::NOATIME,
-            Atime::Strict => attr::STRICTATIME,
-            Atime::Relative => 0,
-        };
-        options.change(bits, attr::ATIME);
-    } else if options.attributes && (options.set | options.clear) & attr::NODIRATIME != 0 {
-        // As mount(2): naming one of the time options replaces them all.
-        options.clear |= attr::ATIME;
-    }
+    options.times(atime);
     options
 }
 
@@ -288,6 +278,21 @@ impl Options {
         self.set = self.set & !clear | set;
         self.clear = self.clear & !set | clear;
         self.attributes = true;
+    }
+
+    /// As mount(2): naming one of the time options replaces them all, and what only takes one back changes nothing.
+    fn times(&mut self, choice: Option<Atime>) {
+        self.clear &= !attr::NODIRATIME;
+        let directories = self.set & attr::NODIRATIME;
+        if choice.is_none() && directories == 0 {
+            return;
+        }
+        let bits = match choice {
+            Some(Atime::No) => attr::NOATIME,
+            Some(Atime::Strict) => attr::STRICTATIME,
+            Some(Atime::Relative) | None => 0,
+        };
+        self.change(bits, attr::ATIME | attr::NODIRATIME & !directories);
     }
 
     /// Adds a flag, in place of its opposite.
@@ -341,15 +346,19 @@ mod tests {
 
     #[test]
     fn access_times_are_one_choice() {
+        const ALL: u64 = attr::ATIME | attr::NODIRATIME;
         for (list, set, clear) in [
-            (&["noatime"][..], attr::NOATIME, attr::ATIME),
-            (&["noatime", "strictatime"], attr::STRICTATIME, attr::ATIME),
-            (&["atime"], 0, attr::ATIME),
-            (&["strictatime", "atime"], attr::STRICTATIME, attr::ATIME),
-            (&["noatime", "atime"], 0, attr::ATIME),
-            (&["nostrictatime"], 0, attr::ATIME),
-            (&["norelatime", "noatime"], attr::NOATIME, attr::ATIME),
+            (&["noatime"][..], attr::NOATIME, ALL),
+            (&["noatime", "strictatime"], attr::STRICTATIME, ALL),
+            (&["relatime"], 0, ALL),
+            (&["atime"], 0, 0),
+            (&["diratime"], 0, 0),
+            (&["strictatime", "atime"], attr::STRICTATIME, ALL),
+            (&["noatime", "atime"], 0, 0),
+            (&["nostrictatime"], 0, 0),
+            (&["norelatime", "noatime"], attr::NOATIME, ALL),
             (&["nodiratime"], attr::NODIRATIME, attr::ATIME),
+            (&["nodiratime", "strictatime"], attr::NODIRATIME | attr::STRICTATIME, attr::ATIME),
             (&["ro"], attr::RDONLY, 0),
         ] {
             let options = of(list);

@@ -48,6 +48,14 @@ impl RootPlan {
     }
 }
 
+impl RootPlan {
+    /// What a path of the host that leads into the root filesystem, going by the names, is inside.
+    pub(super) fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let root = self.path.trim_end_matches('/');
+        path.strip_prefix(root).filter(|rest| !root.is_empty() && rest.len() > 1 && rest.starts_with('/'))
+    }
+}
+
 pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     let root = cx.spec.root.clone().unwrap_or_default();
     let path = match root.path.as_deref() {

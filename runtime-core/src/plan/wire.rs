@@ -111,6 +111,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.user.keep_groups, flag::KEEP_GROUPS),
         (plan.program.from_path, flag::SEARCH_PATH),
         (plan.exec, flag::EXEC),
+        (!plan.affinity.initial.is_empty(), flag::KEEP_CPUS),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }
@@ -157,6 +158,7 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
         Some(Source::Cgroup { place, path, own }) => {
             (NO_SLOT, arena.text(if cgroups.get(*place) == Some(&true) { path } else { own }))
         }
+        Some(Source::Container { path, .. }) => (NO_SLOT, arena.text(&path.0)),
         Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
         Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
         None => (NO_SLOT, Text::default()),
@@ -246,12 +248,18 @@ fn mount_data(options: &[(String, String)]) -> String {
 }
 
 fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
+    let inner = match &step.kind {
+        MountKind::Bind { source, .. } => Some(source),
+        _ => None,
+    };
     let bits = [
         (step.ordinary_directory, mount_flag::ORDINARY_DIRECTORY),
         (step.readonly_late, mount_flag::READONLY_LATE),
         (step.keep_mode, mount_flag::KEEP_MODE),
         (step.copy_up, mount_flag::COPY_UP),
         (step.procfs_root, mount_flag::PROCFS_ROOT),
+        (matches!(inner, Some(Source::Container { .. })), mount_flag::INNER),
+        (matches!(inner, Some(Source::Container { idmap: Some(_), .. })), mount_flag::MAP_IDS),
     ];
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
@@ -320,7 +328,6 @@ fn hooks(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     header.hook_creating = arena.text(&creating);
     header.hook_created = arena.text(&hooks.state_around_pid(HookKind::StartContainer).0);
     header.hook_rest = arena.text(&rest);
-    header.hook_cwd = arena.text(&hooks.bundle);
     header.create_container = hook_list(arena, &hooks.create_container);
     header.start_container = hook_list(arena, &hooks.start_container);
 }
@@ -340,6 +347,7 @@ fn hook_list(arena: &mut Arena, hooks: &[Hook]) -> List<wire::Hook> {
 
 fn privileges(header: &mut Header, arena: &mut Arena, plan: &Plan) {
     (header.uid, header.gid) = (plan.user.uid, plan.user.gid);
+    [header.set_up_uid, header.set_up_gid] = plan.user.set_up;
     header.groups = arena.list(&plan.user.groups);
     if let Some(sets) = &plan.capabilities {
         header.bounding = sets.bounding;
@@ -378,6 +386,8 @@ fn preferences(header: &mut Header, arena: &mut Arena, plan: &Plan) {
         header.memory_policy = policy.mode;
         header.memory_nodes = arena.list(&policy.nodes);
     }
+    header.cpus_initial = arena.list(&plan.affinity.initial);
+    header.cpus_final = arena.list(&plan.affinity.last);
     let scheduler = plan.scheduler.as_ref().map(|scheduler| wire::Scheduler {
         policy: scheduler.policy,
         priority: scheduler.priority,

@@ -23,6 +23,8 @@ object! {
     }
 }
 
+impl Eq for IdMapping {}
+
 object! {
     /// Offset of one clock (time_namespaces(7)).
     pub struct TimeOffset {

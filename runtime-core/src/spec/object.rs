@@ -133,42 +133,48 @@ impl<'de, T: Object> Visitor<'de> for Members<T> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<T, A::Error> {
         const { assert!(T::MEMBERS.len() <= u64::BITS as usize) };
         let mut object = T::default();
-        let mut seen = 0_u64;
+        // Those read under their own name, and under one that is like it.
+        let (mut seen, mut alike) = (0_u64, 0_u64);
         while let Some(member) = access.next_key_seed(Name(T::MEMBERS))? {
-            let Some(at) = member else {
+            // Of two spellings the member's own counts.
+            let Some((at, exact)) = member.filter(|(at, exact)| *exact || seen >> at & 1 == 0) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if seen >> at & 1 == 1 {
+            let known = if exact { &mut seen } else { &mut alike };
+            if *known >> at & 1 == 1 {
                 return Err(Error::custom(format_args!("duplicate field `{}`", T::MEMBERS[at])));
             }
-            seen |= 1 << at;
+            *known |= 1 << at;
             object.take(at, &mut access)?;
         }
         Ok(object)
     }
 }
 
-/// The name of a member, as its index among those known.
+/// The name of a member, as its index among those known, and whether it is spelt so. Go's decoder, and so runc, does not
+/// tell small letters from capitals, and what it takes for a limit or a mask must not be passed over here.
 struct Name(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<usize>;
+    type Value = Option<(usize, bool)>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_identifier(self)
     }
 }
 
 impl Visitor<'_> for Name {
-    type Value = Option<usize>;
+    type Value = Option<(usize, bool)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a member")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|member| *member == name))
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let exact = self.0.iter().position(|member| *member == name);
+        let alike = || self.0.iter().position(|member| member.eq_ignore_ascii_case(name));
+        Ok(exact.map(|at| (at, true)).or_else(|| alike().map(|at| (at, false))))
     }
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod bus;
 mod manager;
 mod text;
+mod unified;
 pub mod unit;
 pub mod wire;
 

@@ -98,7 +98,7 @@ fn expand(slice: &str) -> Result<String, Problem> {
     Ok(path.join("/"))
 }
 
-fn property(name: &str, value: Value) -> Property {
+pub(super) fn property(name: &str, value: Value) -> Property {
     (name.to_owned(), value)
 }
 
@@ -175,6 +175,9 @@ pub fn limits(mode: Mode, resources: &Resources) -> Vec<Property> {
             false => property("BlockIOWeight", Value::U64(weight.into())),
         });
     }
+    if let Some(files) = resources.unified.as_ref().filter(|_| v2) {
+        super::unified::over(&mut all, files);
+    }
     all
 }
 
@@ -203,7 +206,7 @@ fn memory_limits(all: &mut Vec<Property>, memory: &Memory, v2: bool) {
 }
 
 /// systemd counts per second, and in steps of 10 ms: rounded up, so that it never gives less than asked for.
-fn quota(all: &mut Vec<Property>, quota: i64, period: u64) {
+pub(super) fn quota(all: &mut Vec<Property>, quota: i64, period: u64) {
     const STEP: u64 = 10_000;
     if period != 0 {
         all.push(property("CPUQuotaPeriodUSec", Value::U64(period)));
@@ -222,7 +225,7 @@ fn quota(all: &mut Vec<Property>, quota: i64, period: u64) {
 }
 
 /// `0-2,5` as a bit mask, lowest byte first.
-fn mask(list: &str) -> Option<Vec<u8>> {
+pub(super) fn mask(list: &str) -> Option<Vec<u8>> {
     let mut mask: Vec<u8> = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -373,6 +376,13 @@ mod tests {
             (r#"{"pids":{"limit":0}}"#, "TasksMax=1", "TasksMax=1"),
             (r#"{"pids":{"limit":-1}}"#, "TasksMax=max", "TasksMax=max"),
             (r#"{"blockIO":{"weight":500}}"#, "IOWeight=4950", "BlockIOWeight=500"),
+            (
+                r#"{"pids":{"limit":7},"unified":{"pids.max":"9","cpu.max":"max 50000","memory.high":"max","io.max":"x"}}"#,
+                "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=max MemoryHigh=max TasksMax=9",
+                "TasksMax=7",
+            ),
+            (r#"{"unified":{"cpu.idle":"1","cpu.weight":"8","cpuset.cpus":"1"}}"#, "CPUWeight=0 AllowedCPUs=02", ""),
+            (r#"{"cpu":{"shares":1024},"unified":{"cpu.weight":"8"}}"#, "CPUWeight=8", "CPUShares=1024"),
         ] {
             assert_eq!(shown(Mode::V2, json), v2, "{json}");
             assert_eq!(shown(Mode::Hybrid, json), v1, "{json}");

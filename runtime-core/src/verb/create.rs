@@ -171,8 +171,10 @@ fn make(
     }
     let mut placeholder = None;
     if let Some(planned) = &plan.cgroup {
-        if let (Some(planned), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
-            placeholder = enter_unit(manager, planned)?;
+        if let (Some(unit), Some(manager)) = (&planned.unit, place.manager.as_mut()) {
+            // Said of the cgroup, not of the unit that has it, as without systemd.
+            Cgroup::check_unused(&planned.placement)?;
+            placeholder = enter_unit(manager, unit)?;
         }
         place.cgroup = make_cgroup(runtime, plan, planned, record, placeholder.as_ref().map(Placeholder::pid))?;
     }
@@ -207,6 +209,7 @@ fn make(
         dir.write(record)?;
     }
     launch.until_ready()?;
+    runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
         dir.write(record)?;

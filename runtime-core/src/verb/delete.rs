@@ -108,7 +108,7 @@ fn lock(dir: &mut Dir, created: Option<&str>, force: bool) -> Result<()> {
         if let Ok(Init::Alive(init)) = record.init(dir.root().boot_id()?) {
             let _ = send(init.as_fd(), libc::SIGKILL);
         }
-        let _ = kill_cgroup(&record, dir.root().boot_id()?);
+        let _ = kill_cgroup(&record, dir.root().boot_id()?, Duration::ZERO);
         thaw(&record);
     }
     dir.lock()
@@ -177,7 +177,7 @@ fn remove_cgroup(record: &Record, boot_id: &str, deadline: Instant) -> Result<()
     if Cgroup::remove_if_idle(placement)? {
         return Ok(());
     }
-    kill_cgroup(record, boot_id)?;
+    kill_cgroup(record, boot_id, Duration::ZERO)?;
     let cgroup = Cgroup::open(placement)?;
     cgroup.remove(deadline.saturating_duration_since(Instant::now())).map_err(|error| match cgroup.pids() {
         Ok(pids) if !pids.is_empty() => error.with_hint(format!("processes that do not die: {pids:?}")),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::create::{bundle_config, write_pid};
 use super::kill::send;
-use crate::cgroup::{Below, Cgroup, Entry};
+use crate::cgroup::{Below, Cgroup, Entry, not_added};
 use crate::host::HostFacts;
 use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
-use crate::plan::{Kind, Plan, Receiver, Request, Target, plan};
+use crate::plan::{Kind, Plan, Receiver, Request, Target, for_set_up, plan};
 use crate::spec::{self, Linux, Process, Spec, User};
 use crate::state::{GATE, Init, Record, is_held};
 use crate::sys::pidfd;
@@ -67,6 +67,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "setns")?;
     }
+    container.launcher.log(Level::Debug, "setns_init: about to exec");
     launch.open_gate()?;
     let (pid, _) = launch.identity();
     if let Some(path) = request.pid_file {
@@ -160,7 +161,10 @@ fn target(config: &Spec, record: &Record) -> Result<Target> {
             deny_setgroups = setgroups.is_ok_and(|text| text.trim() == "deny");
         }
     }
-    Ok(Target { namespaces, deny_setgroups })
+    let linux = config.linux.as_ref();
+    let uids = linux.and_then(|linux| linux.uid_mappings.as_deref()).unwrap_or_default();
+    let gids = linux.and_then(|linux| linux.gid_mappings.as_deref()).unwrap_or_default();
+    Ok(Target { namespaces, deny_setgroups, set_up: [for_set_up(uids), for_set_up(gids)] })
 }
 
 /// A config for the program alone: its own properties, the container's where it has none and where only the container
@@ -226,7 +230,10 @@ fn begin<'a>(container: &Container, plan: &'a Plan, place: Inside<'_>, request: 
     };
     if !request.cgroups.is_empty() {
         let below = cgroup.below(&request.cgroups)?;
-        return launch(Some(below.entry()));
+        return launch(Some(below.entry())).map_err(|error| match (is_full(&error), error.errno()) {
+            (true, Some(errno)) => not_added(error.call().unwrap_or_default(), errno),
+            _ => error,
+        });
     }
     let first = launch(Some(cgroup.entry()?));
     match first {

@@ -43,6 +43,10 @@ fn real_time(base: Signal, rest: &str) -> Option<Signal> {
     (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&signal).then_some(signal)
 }
 
+/// How long SIGKILL to a whole cgroup waits for its end, so that who looks next finds nobody. Zombies nobody collects
+/// are not worth more.
+const DEATH: Duration = Duration::from_millis(100);
+
 /// The error for a container without a living first process; engines match the text.
 fn not_running() -> Error {
     Error::new(ErrorKind::WrongState, "container not running")
@@ -62,7 +66,7 @@ pub(crate) fn kill(container: &Container, signal: Signal) -> Result<()> {
     let init = record.init(boot_id)?;
     let mut reached = false;
     if signal == libc::SIGKILL && !record.own_pid_namespace {
-        reached = kill_cgroup(&record, boot_id)?;
+        reached = kill_cgroup(&record, boot_id, DEATH)?;
     }
     match init {
         Init::Alive(pidfd) => reached |= send(pidfd.as_fd(), signal)?,
@@ -89,14 +93,15 @@ pub(super) fn send(pidfd: std::os::fd::BorrowedFd<'_>, signal: Signal) -> Result
     }
 }
 
-/// Kills every process in the container's cgroup. False: there was none.
-pub(super) fn kill_cgroup(record: &Record, boot_id: &str) -> Result<bool> {
+/// Kills every process in the container's cgroup, and waits a little for them to be gone. False: there was none.
+pub(super) fn kill_cgroup(record: &Record, boot_id: &str, patience: Duration) -> Result<bool> {
     let Some(placement) = record.own_cgroup(boot_id) else { return Ok(false) };
     let cgroup = Cgroup::open(placement)?;
     if cgroup.pids()?.is_empty() {
         return Ok(false);
     }
     cgroup.kill_all()?;
+    cgroup.wait_empty(patience)?;
     Ok(true)
 }
 

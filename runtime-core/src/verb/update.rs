@@ -4,7 +4,7 @@ use crate::cgroup::{Cgroup, Write, difference, merge, writes};
 use crate::spec::Resources;
 use crate::state::{Dir, Record, Status};
 use crate::systemd::{self, Manager};
-use crate::{Container, Error, ErrorKind, Result};
+use crate::{Container, Error, ErrorKind, Level, Result};
 
 /// Puts `request` in force, over what is on record; all of it or nothing.
 pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
@@ -25,7 +25,12 @@ pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
     let known = writes(&placement, &old).unwrap_or_default();
     let asked = serde_json::to_value(request).unwrap_or_default();
     let changes = difference(&known, wanted, |write| is_named(&asked, write));
+    if asks_for_both(request) {
+        let message = "unable to apply both cpu.idle and a CPU weight: an idle group has a fixed one";
+        container.launcher.log(Level::Warning, message);
+    }
     let cgroup = Cgroup::open(&placement)?;
+    cgroup.check(&changes)?;
     // systemd first: what it knows it writes itself, and again at every reload.
     let mut manager = None;
     if let Some(unit) = &record.unit {
@@ -44,6 +49,16 @@ pub(crate) fn update(container: &Container, request: &Resources) -> Result<()> {
         Ok(_) => error,
         Err(second) => error.with_hint(format!("the new limits are in force all the same: {second}")),
     })
+}
+
+/// True if a weight is asked for that an idle group does not take.
+fn asks_for_both(request: &Resources) -> bool {
+    let cpu = request.cpu.as_ref();
+    let files = request.unified.as_ref();
+    cpu.is_some_and(|cpu| cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares != 0))
+        || files.is_some_and(|files| {
+            files.get("cpu.idle").is_some_and(|idle| idle.trim() == "1") && files.contains_key("cpu.weight")
+        })
 }
 
 /// What is in force, as far as it is on record.

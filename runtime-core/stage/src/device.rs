@@ -1,6 +1,6 @@
 //! Device nodes and the links beside them.
 
-use crate::fail::{Fail, Refusal, Result, Step};
+use crate::fail::{Fail, Refusal, Result, Step, detail};
 use crate::io::Io;
 use crate::path::{self, Folder, Name};
 use crate::sys::{self, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, Stat, errno};
@@ -73,10 +73,9 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
     if device.uid | device.gid != 0 {
         let node = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
         // Somebody who can write to the directory may have put something else there.
-        let owned = match sys::stat(node, Z::EMPTY)? {
-            there if is(&there, device) => sys::chown(node, device.uid, device.gid),
-            _ => Err(Fail::refuse(Refusal::DeviceDiffers)),
-        };
+        let owned = sys::stat(node, Z::EMPTY)
+            .and_then(|there| is(&there, device))
+            .and_then(|()| sys::chown(node, device.uid, device.gid));
         sys::close(node);
         owned?;
     }
@@ -86,20 +85,24 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
 /// What is there already must be the very device (config-linux.md, "Devices").
 fn same(folder: i32, name: &Name, device: &Device) -> Result<()> {
     let there = sys::stat(folder, name.z())?;
-    if is(&there, device) { Ok(()) } else { Err(Fail::refuse(Refusal::DeviceDiffers)) }
+    is(&there, device)
 }
 
-fn is(file: &Stat, device: &Device) -> bool {
-    file.is(device.mode & Stat::TYPE) && file.device == (device.major, device.minor)
+/// The failure says what it is instead, see [`detail`].
+fn is(file: &Stat, device: &Device) -> Result<()> {
+    let differs = Fail::refuse(Refusal::DeviceDiffers);
+    match file.device {
+        _ if !file.is(device.mode & Stat::TYPE) => Err(differs.detail(detail::NO_DEVICE)),
+        number if number == (device.major, device.minor) => Ok(()),
+        (major, minor) => Err(differs.detail(major << 20 | minor & 0xf_ffff)),
+    }
 }
 
 /// The host's node on an empty file, where mknod is not for us.
 fn bind(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> Result<()> {
     let source = mount::host_tree(io, device.slot, plan.text(device.host)?, 0)?;
     let there = sys::stat(source, Z::EMPTY)?;
-    if !is(&there, device) {
-        return Err(Fail::refuse(Refusal::DeviceDiffers));
-    }
+    is(&there, device)?;
     match sys::openat(folder, name.z(), O_CREAT | O_EXCL | O_NOFOLLOW, 0o644) {
         Ok(file) => sys::close(file),
         Err(fail) if fail.is(errno::EEXIST) => {}

@@ -10,6 +10,7 @@ pub enum Step {
     Begin,
     Descriptors,
     EnterCgroup,
+    Affinity,
     JoinNamespace,
     Unshare,
     MapIds,
@@ -58,10 +59,11 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order; the index is the number.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Begin,
         Self::Descriptors,
         Self::EnterCgroup,
+        Self::Affinity,
         Self::JoinNamespace,
         Self::Unshare,
         Self::MapIds,
@@ -164,6 +166,8 @@ pub mod detail {
     pub const CARRIAGE_RETURN: u32 = 2;
     /// An ELF file, which names its loader.
     pub const LOADER: u32 = 3;
+    /// In place of a device there is another kind of file; else the detail is `major << 20 | minor` of what is there.
+    pub const NO_DEVICE: u32 = u32::MAX;
 }
 
 /// Why a step failed: the system call and its errno, or a refusal. Where it happened is in the recorder.

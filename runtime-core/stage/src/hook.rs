@@ -16,11 +16,20 @@ const UMASK: u32 = 0o022;
 /// Reads after a hook's end, of output that others it left behind may go on writing.
 const LAST_READS: u32 = 64;
 
+/// Where a hook runs.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// In the root filesystem, `tree`, that is not entered yet.
+    Outside { tree: i32 },
+    /// As the program would.
+    Inside(&'a Home),
+}
+
 /// Runs the createContainer hooks. Their programs are the host's: the host's tree is still "/".
-pub fn create_container(plan: &Plan<'_>, io: &Io) -> Result<()> {
+pub fn create_container(plan: &Plan<'_>, io: &Io, tree: i32) -> Result<()> {
     for (index, hook) in plan.items(plan.header.create_container) {
         io.enter(Step::CreateContainerHook, index);
-        run(plan, io, &hook?, plan.header.hook_creating, None)?;
+        run(plan, io, &hook?, plan.header.hook_creating, Place::Outside { tree })?;
     }
     Ok(())
 }
@@ -29,13 +38,13 @@ pub fn create_container(plan: &Plan<'_>, io: &Io) -> Result<()> {
 pub fn start_container(plan: &Plan<'_>, io: &Io, home: &Home) -> Result<()> {
     for (index, hook) in plan.items(plan.header.start_container) {
         io.enter(Step::StartContainerHook, index);
-        run(plan, io, &hook?, plan.header.hook_created, Some(home))?;
+        run(plan, io, &hook?, plan.header.hook_created, Place::Inside(home))?;
     }
     Ok(())
 }
 
-/// Runs one hook to its end. With `program` it runs as the program would.
-fn run(plan: &Plan<'_>, io: &Io, hook: &Hook, state: Text, program: Option<&Home>) -> Result<()> {
+/// Runs one hook to its end.
+fn run(plan: &Plan<'_>, io: &Io, hook: &Hook, state: Text, place: Place<'_>) -> Result<()> {
     let start = sys::milliseconds()?;
     let stdin = state_file(plan, state)?;
     let (output, end) = sys::pipe()?;
@@ -43,7 +52,7 @@ fn run(plan: &Plan<'_>, io: &Io, hook: &Hook, state: Text, program: Option<&Home
     io.block.set(word::HOOK_FAILED, 0);
     let pid = sys::plain_fork(&mut pidfd)? as i32;
     if pid == 0 {
-        become_hook(plan, io, hook, program, [stdin, end, end]);
+        become_hook(plan, io, hook, place, [stdin, end, end]);
     }
     sys::close_now(stdin);
     sys::close_now(end);
@@ -111,9 +120,9 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
 }
 
 /// The hook's process: its streams, its place, and nothing else of ours.
-fn become_hook(plan: &Plan<'_>, io: &Io, hook: &Hook, program: Option<&Home>, streams: [i32; 3]) -> ! {
-    let fail = match prepare(plan, program.is_some(), streams) {
-        Ok(()) => execute(plan, io, hook, program).unwrap_or_else(|fail| fail),
+fn become_hook(plan: &Plan<'_>, io: &Io, hook: &Hook, place: Place<'_>, streams: [i32; 3]) -> ! {
+    let fail = match prepare(plan, place, streams) {
+        Ok(()) => execute(plan, io, hook, place).unwrap_or_else(|fail| fail),
         Err(fail) => fail,
     };
     io.block.set(word::CALL, fail.call);
@@ -123,34 +132,32 @@ fn become_hook(plan: &Plan<'_>, io: &Io, hook: &Hook, program: Option<&Home>, st
     sys::exit(127)
 }
 
-fn prepare(plan: &Plan<'_>, is_inside: bool, streams: [i32; 3]) -> Result<()> {
+fn prepare(plan: &Plan<'_>, place: Place<'_>, streams: [i32; 3]) -> Result<()> {
     sys::setsid()?;
+    if let Place::Outside { tree } = place {
+        sys::umask(UMASK);
+        sys::fchdir(tree)?;
+    }
     for (to, from) in streams.into_iter().enumerate() {
         sys::dup3(from, to as i32, 0)?;
     }
     match sys::close_range(3, u32::MAX) {
         // All but the preserved ones close themselves.
-        Err(fail) if is_inside && fail.is_forbidden() => {
+        Err(fail) if matches!(place, Place::Inside(_)) && fail.is_forbidden() => {
             (3..3 + plan.header.preserved.count as i32).for_each(sys::close_now);
         }
         result => result?,
-    }
-    if !is_inside {
-        sys::umask(UMASK);
-        // The bundle may be out of reach for the root of a user namespace.
-        let bundle = plan.text(plan.header.hook_cwd)?;
-        sys::chdir(bundle).or_else(|_| sys::chdir(Z::new(b"/\0")))?;
     }
     Ok(())
 }
 
 /// Comes back with execve's failure.
-fn execute(plan: &Plan<'_>, io: &Io, hook: &Hook, program: Option<&Home>) -> Result<Fail> {
+fn execute(plan: &Plan<'_>, io: &Io, hook: &Hook, place: Place<'_>) -> Result<Fail> {
     process::reset_signals(io);
     let skip = hook.args.count as usize + 1;
     let args = process::vector(plan, io, hook.args, 0, None)?;
-    let env = match program {
-        Some(home) if hook.env.count == 0 => process::environment(plan, io, skip, home)?,
+    let env = match place {
+        Place::Inside(home) if hook.env.count == 0 => process::environment(plan, io, skip, home)?,
         _ => process::vector(plan, io, hook.env, skip, None)?,
     };
     let fail = sys::execve(plan.text(hook.path)?, args, env);

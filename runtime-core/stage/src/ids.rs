@@ -8,7 +8,7 @@ use crate::wire::{Plan, flag};
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_SET_KEEPCAPS: u32 = 8;
 
-/// In a new user namespace: has the parent write the maps, then takes id 0.
+/// In a new user namespace: has the parent write the maps, then takes id 0, or where nobody has it, one that is mapped.
 pub fn become_root(plan: &Plan<'_>, io: &Io) -> Result<()> {
     if plan.header.flags & flag::MAP_IDS != 0 {
         io.enter(Step::MapIds, 0);
@@ -22,8 +22,8 @@ pub fn become_root(plan: &Plan<'_>, io: &Io) -> Result<()> {
 }
 
 fn take_root(plan: &Plan<'_>) -> Result<()> {
-    sys::setresgid(0)?;
-    sys::setresuid(0)?;
+    sys::setresgid(plan.header.set_up_gid)?;
+    sys::setresuid(plan.header.set_up_uid)?;
     set_groups(plan, &[])?;
     if plan.header.flags & flag::NOT_DUMPABLE != 0 {
         sys::prctl(PR_SET_DUMPABLE, 0, 0)?;

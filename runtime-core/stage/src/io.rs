@@ -30,6 +30,8 @@ pub mod message {
     pub const NET_DEVICES: u32 = 9;
     /// To the parent: the filter is loaded; the payload is my descriptor of its listener.
     pub const LISTENER: u32 = 10;
+    /// To the parent: map the ids of the mount attached; the payload is its number.
+    pub const MAP_MOUNT: u32 = 11;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }

@@ -8,6 +8,7 @@
 //! Rules of this world: `docs/stage.md`.
 #![no_std]
 
+pub mod affinity;
 pub mod arch;
 pub mod attribute;
 pub mod caps;

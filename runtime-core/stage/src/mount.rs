@@ -3,10 +3,10 @@
 use crate::attribute::{self, propagate};
 use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
-use crate::io::Io;
+use crate::io::{Io, message};
 use crate::path::{self, Make};
-use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno, ms};
-use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, mount_flag, mount_kind};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno, ms};
+use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, flag, mount_flag, mount_kind};
 
 const PROC_MAGIC: u64 = 0x9fa0;
 /// Inode of the root of every procfs.
@@ -40,7 +40,7 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<Late> {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
         match mount.kind {
-            mount_kind::BIND => bind(plan, io, root, &mut folder, &mount)?,
+            mount_kind::BIND => bind(plan, io, root, &mut folder, (index, &mount))?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
             _ => {
@@ -81,9 +81,32 @@ pub fn host_tree(io: &Io, slot: u32, path: Z<'_>, recursive: u32) -> Result<i32>
     sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | recursive)
 }
 
-fn bind<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
+/// A clone of what is in the container's own tree by now. Ids are the parent's to map, who has the right to.
+fn inner_tree(plan: &Plan<'_>, io: &Io, root: i32, (index, mount): (u32, &Mount), recursive: u32) -> Result<i32> {
+    let there = path::open(root, plan.text(mount.fstype)?, 0)?;
+    let tree = sys::open_tree(there, Z::EMPTY, AT_EMPTY_PATH | OPEN_TREE_CLONE | recursive);
+    sys::close(there);
+    let tree = tree?;
+    if mount.flags & mount_flag::MAP_IDS != 0 {
+        io.hand_over(message::MAP_MOUNT, u64::from(index), tree)?;
+        io.wait()?;
+    }
+    Ok(tree)
+}
+
+fn bind<'a>(
+    plan: &Plan<'a>,
+    io: &Io,
+    root: i32,
+    folder: &mut path::Folder<'a>,
+    (index, mount): (u32, &Mount),
+) -> Result<()> {
     let recursive = if mount.flags & mount_flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
-    let tree = host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?;
+    let tree = if mount.flags & mount_flag::INNER != 0 {
+        inner_tree(plan, io, root, (index, mount), recursive)?
+    } else {
+        host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?
+    };
     let source = sys::stat(tree, Z::EMPTY)?;
     if mount.flags & mount_flag::PROCFS_ROOT != 0
         && !(source.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
@@ -265,18 +288,44 @@ fn remount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
     propagate(plan, io, fd, mount.propagation)?;
     if mount.attr_set | mount.attr_clear | mount.attr_relax != 0 {
-        relax(io, fd, mount)?;
+        let from_outside = mount.slot != NO_SLOT && plan.header.flags & flag::BECOME_ROOT != 0;
+        let locked = if from_outside { locked(fd, mount)? } else { 0 };
+        relax(io, fd, mount, mount.attr_relax & !locked)?;
     }
     for_the_tree(mount, fd)
 }
 
+/// What a mount from outside has that the root of a user namespace may not take away. Had we cloned it in here, the
+/// kernel would lock it (mount_namespaces(7)); the parent, who can reach more, cloned it before. To clear one of them, or
+/// to keep other times, is an error.
+fn locked(fd: i32, mount: &Mount) -> Result<u64> {
+    // rdonly, nosuid, nodev and noexec have the same numbers as statfs(2) and as MOUNT_ATTR_*.
+    const LOCKABLE: u64 = 0xf;
+    const TIMES: u64 = 0x400 | 0x800 | 0x1000;
+    let (_, now) = sys::filesystem(fd)?;
+    let locked = now & LOCKABLE;
+    let changes = mount.attr_clear & 0x70 != 0 && now & TIMES != times(mount.attr_set);
+    if changes || mount.attr_clear & locked != 0 {
+        return Err(sys::refused_attributes());
+    }
+    Ok(locked)
+}
+
+/// The access times that MOUNT_ATTR_* ask for, as statfs(2) shows them.
+fn times(set: u64) -> u64 {
+    let files = match set & 0x70 {
+        0x10 => 0x400,
+        0x20 => 0,
+        _ => 0x1000,
+    };
+    if set & 0x80 != 0 { files | 0x800 } else { files }
+}
+
 /// A bind with options loses the attributes it does not name, as with mount(8); those that are locked in a user
 /// namespace stay, unless the config asked to clear them.
-fn relax(io: &Io, fd: i32, mount: &Mount) -> Result<()> {
-    match attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear | mount.attr_relax & !mount.attr_set) {
-        Err(fail) if fail.is(errno::EPERM) && mount.attr_relax != 0 => {
-            attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear)
-        }
+fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64) -> Result<()> {
+    match attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear | relax & !mount.attr_set) {
+        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear),
         result => result,
     }
 }

@@ -276,6 +276,17 @@ pub fn reset_signals(io: &Io) {
     }
 }
 
+/// A created container ends on the signals that are sent to end one: the first process of a pid namespace ignores what
+/// it has no handler for. The program has none of these.
+pub fn end_on_signals(plan: &Plan<'_>) {
+    const ENDING: [u32; 4] = [1, 2, 3, 15];
+    if plan.header.gate != NO_SLOT {
+        for signal in ENDING {
+            let _ = sys::exit_on_signal(signal);
+        }
+    }
+}
+
 /// Becomes the program. Only comes back if it could not.
 pub fn exec(plan: &Plan<'_>, io: &Io, program: Z<'_>, home: &Home) -> Fail {
     io.enter(Step::Exec, 0);

@@ -6,7 +6,8 @@ use crate::process::Home;
 use crate::sys::{self, errno};
 use crate::wire::{KEEP, NO_SLOT, Plan, Z, flag};
 use crate::{
-    caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit, root,
+    affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit,
+    root,
 };
 use crate::{seccomp, session, sysctl, tty, uts};
 
@@ -36,7 +37,9 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     io.enter(Step::Begin, 0);
     begin(plan)?;
     process::streams(plan, io)?;
+    affinity::initial(plan, io)?;
     cgroup::enter(plan, io)?;
+    affinity::last(plan, io)?;
     namespace::join(plan, io)?;
     ids::become_root(plan, io)?;
     namespace::unshare(plan, io)?;
@@ -66,6 +69,7 @@ fn line(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<Fail> {
     // No filter has to allow these three for our sake.
     outlive_parent()?;
     process::reset_signals(io);
+    process::end_on_signals(plan);
     process::close_fds(plan, io)?;
     seccomp::early(plan, io)?;
     caps::drop_bounding(plan, io)?;
@@ -112,7 +116,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;
     }
-    hook::create_container(plan, io)?;
+    hook::create_container(plan, io, tree)?;
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;

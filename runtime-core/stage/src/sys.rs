@@ -452,6 +452,11 @@ pub fn mount_setattr(fd: i32, flags: u32, set: u64, clear: u64, propagation: u64
         .map(drop)
 }
 
+/// What [`mount_setattr`] fails with on attributes that are locked.
+pub fn refused_attributes() -> Fail {
+    Fail { call: nr::MOUNT_SETATTR as u32, errno: errno::EPERM, detail: 0 }
+}
+
 /// mount(2) without source, type and data: remounts and propagation only.
 pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
     call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
@@ -594,6 +599,11 @@ struct SchedAttr {
     util_max: u32,
 }
 
+/// sched_setaffinity(2) of the caller, with a mask of CPUs as it stands in memory.
+pub fn sched_setaffinity(cpus: &[u8]) -> Result<()> {
+    call!(arch::SYS_SCHED_SETAFFINITY, 0, cpus.len(), cpus.as_ptr()).map(drop)
+}
+
 /// sched_setattr(2) of the caller.
 pub fn sched_setattr(how: &Scheduler) -> Result<()> {
     let attr = SchedAttr {
@@ -677,6 +687,18 @@ pub fn unblock_signals() -> Result<()> {
 /// Sets a signal's disposition to the default.
 pub fn default_signal(signal: u32) -> Result<()> {
     let action = [0_u64; 4];
+    call!(arch::SYS_RT_SIGACTION, signal, action.as_ptr(), 0, 8).map(drop)
+}
+
+/// Ends the process when the signal comes, with what a shell makes of it.
+pub fn exit_on_signal(signal: u32) -> Result<()> {
+    extern "C" fn end(signal: i32) {
+        exit(128 + signal)
+    }
+    const SA_RESTORER: u64 = 0x0400_0000;
+    let end = end as extern "C" fn(i32) as usize as u64;
+    // The kernel wants a way back from a handler; this one never takes it.
+    let action = [end, SA_RESTORER, end, 0];
     call!(arch::SYS_RT_SIGACTION, signal, action.as_ptr(), 0, 8).map(drop)
 }
 

@@ -145,6 +145,10 @@ record! {
         stderr: u32,
         /// Slots of cgroup v1 `tasks` files to write "0" into.
         tasks: List<u32>,
+        /// CPUs until they are written to, a bit each; empty: the caller's.
+        cpus_initial: List<u64>,
+        /// CPUs from then on; empty: all, or with KEEP_CPUS the same.
+        cpus_final: List<u64>,
         /// Namespaces to join, in order.
         joins: List<Join>,
         /// Root of a procfs nobody else sees, for what is set by writing to one; NO_SLOT where nothing is.
@@ -207,6 +211,10 @@ record! {
         env: List<Text>,
         /// Programs to try, in order; the first that exists and may be executed is it.
         candidates: List<Text>,
+        /// User id of the set-up in a user namespace.
+        set_up_uid: u32,
+        /// Its group id.
+        set_up_gid: u32,
         /// User id inside.
         uid: u32,
         /// Group id inside.
@@ -243,8 +251,6 @@ record! {
         create_container: List<Hook>,
         /// Hooks run by the user, in the root, right before the program.
         start_container: List<Hook>,
-        /// Where createContainer hooks run.
-        hook_cwd: Text,
         /// The state for createContainer hooks, up to the pid.
         hook_creating: Text,
         /// The state for startContainer hooks, up to the pid.
@@ -427,6 +433,8 @@ pub mod flag {
     pub const NET_DEVICES: u32 = 1 << 14;
     /// Another program in a container that is there: its root is entered by joining, and nothing is built.
     pub const EXEC: u32 = 1 << 24;
+    /// The CPUs stay those of before the cgroup was entered.
+    pub const KEEP_CPUS: u32 = 1 << 25;
 }
 
 /// What a [`Mount`] does.
@@ -461,6 +469,10 @@ pub mod mount_flag {
     pub const COPY_UP: u32 = 1 << 6;
     /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
     pub const BY_MOUNT: u32 = 1 << 7;
+    /// The source of the bind is below the root itself, where it is looked up.
+    pub const INNER: u32 = 1 << 8;
+    /// Have the parent map its ids.
+    pub const MAP_IDS: u32 = 1 << 9;
 }
 
 /// A NUL-terminated byte string: what system calls take.

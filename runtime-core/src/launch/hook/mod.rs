@@ -254,5 +254,8 @@ fn with_hint(error: Error, name: Name<'_>, errno: i32) -> Error {
 }
 
 fn signal_name(signal: i32) -> String {
+    if signal == libc::SIGSYS {
+        return "SIGSYS (bad system call)".to_owned();
+    }
     nix::sys::signal::Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |name| name.to_string())
 }

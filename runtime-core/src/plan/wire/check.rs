@@ -28,13 +28,13 @@ pub fn reads(bytes: &[u8]) -> bool {
         && each(&plan, header.rlimits, |_| true)
         && each(&plan, header.scheduler, |_| true)
         && each(&plan, header.sysctls, |sysctl| plan.text(sysctl.path).is_ok() && plan.text(sysctl.value).is_ok())
-        && plan.raw(header.memory_nodes, 8).is_ok()
+        && [header.memory_nodes, header.cpus_initial, header.cpus_final]
+            .into_iter()
+            .all(|list| plan.raw(list, 8).is_ok())
         && each(&plan, header.links, |link| plan.text(link.path).is_ok() && plan.text(link.target).is_ok())
         && each(&plan, header.devices, |node| plan.text(node.path).is_ok() && plan.text(node.host).is_ok())
         && each(&plan, header.mounts, |mount| reads_mount(&plan, &mount))
-        && [header.hook_cwd, header.hook_creating, header.hook_created, header.hook_rest]
-            .into_iter()
-            .all(|text| plan.text(text).is_ok())
+        && [header.hook_creating, header.hook_created, header.hook_rest].into_iter().all(|text| plan.text(text).is_ok())
         && [header.create_container, header.start_container]
             .into_iter()
             .all(|list| each(&plan, list, |hook| reads_hook(&plan, &hook)))
@@ -84,6 +84,9 @@ impl Decoded<'_> {
         match source {
             Some(Source::Slot(wanted)) => assert_eq!(slot, u32::from(wanted.0)),
             Some(Source::Path(wanted)) => assert_eq!((slot, &self.text(path)), (NO_SLOT, wanted)),
+            Some(Source::Container { path: wanted, .. }) => {
+                assert_eq!((slot, &self.text(path)), (NO_SLOT, &wanted.0));
+            }
             Some(Source::Cgroup { place, path: there, own }) => {
                 let there = if self.1.get(*place) == Some(&true) { there } else { own };
                 assert_eq!((slot, &self.text(path)), (NO_SLOT, there));
@@ -269,6 +272,8 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         MountKind::Bind { source, recursive } => {
             decoded.source(mount.slot, mount.fstype, Some(source));
             assert_eq!(has(mount_flag::RECURSIVE), *recursive);
+            assert_eq!(has(mount_flag::INNER), matches!(source, Source::Container { .. }));
+            assert_eq!(has(mount_flag::MAP_IDS), matches!(source, Source::Container { idmap: Some(_), .. }));
             mount_kind::BIND
         }
         MountKind::Remount { options: list } => {
@@ -301,6 +306,7 @@ fn privileges(plan: &Plan, decoded: &Decoded<'_>) {
         (header.uid, header.gid, decoded.list(header.groups)),
         (plan.user.uid, plan.user.gid, plan.user.groups.clone())
     );
+    assert_eq!([header.set_up_uid, header.set_up_gid], plan.user.set_up);
     let sets = plan.capabilities.clone().unwrap_or_default();
     assert_eq!(
         [header.bounding, header.effective, header.permitted, header.inheritable, header.ambient],
@@ -324,6 +330,8 @@ fn preferences(plan: &Plan, decoded: &Decoded<'_>) {
     assert_eq!(header.io_priority, plan.io_priority.unwrap_or(UNSET));
     let policy = plan.memory_policy.as_ref().map(|policy| (policy.mode, policy.nodes.clone()));
     assert_eq!((header.memory_policy, decoded.list(header.memory_nodes)), policy.unwrap_or((UNSET, Vec::new())));
+    let cpus = (decoded.list(header.cpus_initial), decoded.list(header.cpus_final));
+    assert_eq!(cpus, (plan.affinity.initial.clone(), plan.affinity.last.clone()));
     let scheduler = decoded.list(header.scheduler);
     assert_eq!(scheduler.len(), usize::from(plan.scheduler.is_some()));
     if let (Some(found), Some(wanted)) = (scheduler.first(), &plan.scheduler) {
@@ -353,7 +361,6 @@ fn hooks(plan: &Plan, decoded: &Decoded<'_>) {
     if header.create_container.count + header.start_container.count == 0 {
         return;
     }
-    assert_eq!(decoded.text(header.hook_cwd), hooks.bundle);
     for (text, kind) in
         [(header.hook_creating, HookKind::CreateContainer), (header.hook_created, HookKind::StartContainer)]
     {

@@ -3,8 +3,9 @@
 use super::check::{compare, reads, survives_with};
 use super::*;
 use crate::plan::{
-    CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks, MemoryPolicy,
-    Namespaces, NetDevice, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal, UserIds,
+    Affinity, CapabilitySets, DeviceNode, Hooks, IdMaps, InRoot, Join, Keyring, Labels, Limit, LinkNode, Masks,
+    MemoryPolicy, Namespaces, NetDevice, Origins, Program, Propagation, RootPlan, Scheduler, Slot, Sysctl, Terminal,
+    UserIds,
 };
 
 /// xorshift64*: enough to vary tests.
@@ -55,9 +56,10 @@ impl Random {
     }
 
     fn source(&mut self) -> Source {
-        match self.below(3) {
+        match self.below(4) {
             0 => Source::Slot(self.slot()),
             1 => Source::Path(self.text()),
+            2 => Source::Container { path: InRoot(self.text()), idmap: None },
             _ => Source::Cgroup { place: self.below(4) as usize, path: self.text(), own: self.text() },
         }
     }
@@ -215,6 +217,7 @@ impl Random {
                 gid: self.small(),
                 groups: self.list(Self::small),
                 keep_groups: self.coin(),
+                set_up: [self.small(), self.small()],
             },
             capabilities: self.maybe(|r| CapabilitySets {
                 bounding: r.number(),
@@ -226,6 +229,7 @@ impl Random {
             no_new_privileges: self.coin(),
             personality: self.maybe(Self::small),
             memory_policy: self.maybe(|r| MemoryPolicy { mode: r.small(), nodes: r.list(Self::number) }),
+            affinity: Affinity { initial: self.list(Self::number), last: self.list(Self::number) },
             scheduler: self.maybe(Self::scheduler),
             io_priority: self.maybe(Self::small),
             rlimits: self.list(|r| Limit { resource: r.small(), soft: r.number(), hard: r.number() }),

@@ -126,6 +126,7 @@ pub const SYS_GETDENTS64: usize = 61;
 pub const SYS_SENDFILE: usize = 71;
 pub const SYS_FSETXATTR: usize = 7;
 pub const SYS_SCHED_SETATTR: usize = 274;
+pub const SYS_SCHED_SETAFFINITY: usize = 122;
 pub const SYS_IOPRIO_SET: usize = 30;
 pub const SYS_PERSONALITY: usize = 92;
 pub const SYS_SET_MEMPOLICY: usize = 237;

@@ -128,6 +128,7 @@ pub const SYS_GETDENTS64: usize = 217;
 pub const SYS_SENDFILE: usize = 40;
 pub const SYS_FSETXATTR: usize = 190;
 pub const SYS_SCHED_SETATTR: usize = 314;
+pub const SYS_SCHED_SETAFFINITY: usize = 203;
 pub const SYS_IOPRIO_SET: usize = 251;
 pub const SYS_PERSONALITY: usize = 135;
 pub const SYS_SET_MEMPOLICY: usize = 238;
