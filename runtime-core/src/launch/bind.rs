@@ -95,6 +95,9 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
         SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Clone { path, recursive, itself: true, .. } => {
+            mount::clone_itself(&CString::new(path.as_str())?, *recursive)
+        }
         SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
             Some(dir) => mount::clone_tree(Some(&dir), c"", false),
@@ -142,12 +145,14 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
 /// What the plan names on the host and is not there.
 pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
     let path = |source: &'_ SlotSource| match source {
-        SlotSource::Clone { path, .. } | SlotSource::Namespace { path, .. } => Some(path.clone()),
+        SlotSource::Clone { path, itself, .. } => Some((path.clone(), *itself)),
+        SlotSource::Namespace { path, .. } => Some((path.clone(), false)),
         SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
     };
     let look = |(index, source): (usize, &SlotSource)| {
-        let path = path(source)?;
-        let error = std::fs::metadata(&path).err()?;
+        let (path, itself) = path(source)?;
+        let found = if itself { std::fs::symlink_metadata(&path) } else { std::fs::metadata(&path) };
+        let error = found.err()?;
         let cause = crate::describe(error.raw_os_error().unwrap_or(libc::EIO));
         Some(Problem::new(pointer(plan, index), format!("{path:?}: {cause}")))
     };

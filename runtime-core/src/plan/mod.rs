@@ -35,6 +35,7 @@ mod session;
 mod sysctl;
 mod tty;
 mod uts;
+mod version;
 pub(crate) mod wire;
 
 #[cfg(fuzzing)]
@@ -123,6 +124,8 @@ pub enum SlotSource {
         recursive: bool,
         /// Its ids are mapped.
         idmap: Option<IdmapPlan>,
+        /// A link at the end of the path is cloned itself.
+        itself: bool,
     },
     /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
     /// container has none there for lack of rights.
@@ -327,7 +330,7 @@ impl Context<'_> {
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
         if self.facts.owns_mounts {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None, itself: false }))
         } else {
             Source::Path(path)
         }
@@ -361,6 +364,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         Some(target) => namespace::exec(cx, target),
     };
     if !exec {
+        version::check(cx);
         cx.mount_label = label::of_mounts(cx);
     }
     let root = if exec { RootPlan::joined() } else { root::plan(cx) };

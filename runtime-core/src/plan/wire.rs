@@ -252,6 +252,9 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
         (step.keep_mode, mount_flag::KEEP_MODE),
         (step.copy_up, mount_flag::COPY_UP),
         (step.procfs_root, mount_flag::PROCFS_ROOT),
+        (step.source_itself, mount_flag::SOURCE_ITSELF),
+        (step.target_itself, mount_flag::TARGET_ITSELF),
+        (step.copy_link, mount_flag::COPY_LINK),
     ];
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),

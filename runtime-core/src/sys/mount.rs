@@ -7,11 +7,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// open_tree(2) with OPEN_TREE_CLONE: a detached clone of what `path` names, relative to `dir`. An empty path is
 /// `dir` itself.
 pub(crate) fn clone_tree(dir: Option<&dyn AsFd>, path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    clone(dir, path, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// As [`clone_tree`], but a link at the end of the path is not followed.
+pub(crate) fn clone_itself(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    clone(None, path, libc::AT_SYMLINK_NOFOLLOW | if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+fn clone(dir: Option<&dyn AsFd>, path: &CStr, more: i32) -> io::Result<OwnedFd> {
     let dir = dir.map_or(libc::AT_FDCWD, |dir| dir.as_fd().as_raw_fd());
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as u32;
-    }
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | more as u32;
     if path.is_empty() {
         flags |= libc::AT_EMPTY_PATH as u32;
     }

@@ -461,6 +461,12 @@ pub mod mount_flag {
     pub const COPY_UP: u32 = 1 << 6;
     /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
     pub const BY_MOUNT: u32 = 1 << 7;
+    /// A source that is a link is mounted itself.
+    pub const SOURCE_ITSELF: u32 = 1 << 8;
+    /// A target that is a link is covered itself.
+    pub const TARGET_ITSELF: u32 = 1 << 9;
+    /// A source that is a link is made anew at the target.
+    pub const COPY_LINK: u32 = 1 << 10;
 }
 
 /// A NUL-terminated byte string: what system calls take.
