@@ -8,6 +8,7 @@ mod idmap;
 mod idmount;
 mod listener;
 mod netdev;
+mod node;
 mod report;
 mod seal;
 mod shared;

@@ -127,6 +127,19 @@ pub enum SlotSource {
         /// A link at the end of the path is cloned itself.
         itself: bool,
     },
+    /// A detached clone of a device node: one of our own, in a tmpfs of our own; where the kernel has no clones of what
+    /// is not mounted (before Linux 6.15) or lets us make none, the host's node.
+    Node {
+        /// The host's.
+        path: HostPath,
+        /// File type and permission bits.
+        #[serde(serialize_with = "octal")]
+        mode: u32,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Owner and group, as the host has them.
+        owner: (u32, u32),
+    },
     /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
     /// container has none there for lack of rights.
     CgroupClone {

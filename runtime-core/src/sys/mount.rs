@@ -52,17 +52,22 @@ pub(crate) fn map_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive
 
 /// The root of a new procfs that is mounted nowhere; where the caller may not make one, that of the host's.
 pub(crate) fn private_proc() -> io::Result<OwnedFd> {
-    match new_proc() {
+    match new(c"proc") {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => host_proc(),
         result => result,
     }
 }
 
-fn new_proc() -> io::Result<OwnedFd> {
+/// The root of a new tmpfs that is mounted nowhere.
+pub(crate) fn private_tmpfs() -> io::Result<OwnedFd> {
+    new(c"tmpfs")
+}
+
+fn new(fstype: &CStr) -> io::Result<OwnedFd> {
     const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
     const CLOEXEC: libc::c_uint = 1;
-    // SAFETY: the name is NUL-terminated; the result is a new descriptor or an error.
-    let fs = unsafe { descriptor(libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), CLOEXEC)) }?;
+    // SAFETY: the name is NUL-terminated and outlives the call; the result is a new descriptor or an error.
+    let fs = unsafe { descriptor(libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), CLOEXEC)) }?;
     // SAFETY: this command takes no key and no value.
     let made = unsafe {
         let null = std::ptr::null::<libc::c_void>();
