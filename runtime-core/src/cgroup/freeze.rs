@@ -147,6 +147,14 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Takes a process back that somebody has moved into another cgroup of the version 1 freezer: in a frozen one it
+    /// does not even die.
+    pub(crate) fn take_back(&self, pid: i32) {
+        if let Some(dir) = self.freezer().filter(|dir| !dir.place.v2) {
+            let _ = file::write(&dir.fd, "cgroup.procs", &pid.to_string());
+        }
+    }
+
     /// Thaws the container and every version 1 cgroup in it, frozen on its own: SIGKILL reaches nothing else.
     pub(super) fn thaw_all(&self) {
         for dir in self.dirs().filter(|dir| !dir.place.v2 && self.freezer().is_some_and(|f| f.place == dir.place)) {

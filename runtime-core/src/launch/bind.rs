@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use runtime_stage::fail::Step;
 
 use super::idmount::Mappings;
+use super::node::Nodes;
 use super::shared;
 use crate::cgroup::Cgroup;
 use crate::plan::{Plan, SlotSource, Source};
@@ -31,14 +32,14 @@ impl Table {
         lowest: RawFd,
     ) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
-        let mut mappings = Mappings::default();
+        let (mut mappings, nodes) = (Mappings::default(), Nodes::default());
         for (index, source) in plan.slots.iter().enumerate() {
             if let (SlotSource::Init, Some(init)) = (source, init) {
                 table.borrow(init)?;
                 continue;
             }
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
-            let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, error))?;
+            let opened = open(source, cgroup, &nodes, root).map_err(|error| explain(plan, index, source, error))?;
             if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
                 mappings.apply(&opened, idmap, path).map_err(|error| error.or_at(pointer(plan, index)))?;
             }
@@ -89,12 +90,16 @@ fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
 }
 
 /// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
-fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
+fn open(source: &SlotSource, cgroup: Option<&Cgroup>, nodes: &Nodes, root: bool) -> io::Result<OwnedFd> {
     match source {
+        SlotSource::Node { path, mode, number, owner } => nodes.make(path, *mode, *number, *owner),
         SlotSource::Clone { path, recursive, .. } if root => {
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
         SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Clone { path, recursive, itself: true, .. } => {
+            mount::clone_itself(&CString::new(path.as_str())?, *recursive)
+        }
         SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
             Some(dir) => mount::clone_tree(Some(&dir), c"", false),
@@ -112,12 +117,15 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
 fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> Error {
     let at = pointer(plan, index);
     let error = match source {
-        SlotSource::Clone { path, .. } => {
+        SlotSource::Clone { path, .. } | SlotSource::Node { path, .. } => {
             let errno = error.raw_os_error();
             let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
             match errno {
                 Some(libc::EMFILE) => {
                     failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
+                }
+                Some(libc::ENOENT) if matches!(source, SlotSource::Node { .. }) => {
+                    failed.with_hint("in a user namespace a device the host has not needs Linux 6.15 and CAP_MKNOD")
                 }
                 Some(libc::EINVAL) => {
                     failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
@@ -142,12 +150,14 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
 /// What the plan names on the host and is not there.
 pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
     let path = |source: &'_ SlotSource| match source {
-        SlotSource::Clone { path, .. } | SlotSource::Namespace { path, .. } => Some(path.clone()),
-        SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
+        SlotSource::Clone { path, itself, .. } => Some((path.clone(), *itself)),
+        SlotSource::Namespace { path, .. } => Some((path.clone(), false)),
+        SlotSource::Node { .. } | SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
     };
     let look = |(index, source): (usize, &SlotSource)| {
-        let path = path(source)?;
-        let error = std::fs::metadata(&path).err()?;
+        let (path, itself) = path(source)?;
+        let found = if itself { std::fs::symlink_metadata(&path) } else { std::fs::metadata(&path) };
+        let error = found.err()?;
         let cause = crate::describe(error.raw_os_error().unwrap_or(libc::EIO));
         Some(Problem::new(pointer(plan, index), format!("{path:?}: {cause}")))
     };

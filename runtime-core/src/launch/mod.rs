@@ -8,6 +8,7 @@ mod idmap;
 mod idmount;
 mod listener;
 mod netdev;
+mod node;
 mod peer;
 mod report;
 mod seal;

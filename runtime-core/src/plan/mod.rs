@@ -35,6 +35,7 @@ mod session;
 mod sysctl;
 mod tty;
 mod uts;
+mod version;
 pub(crate) mod wire;
 
 #[cfg(fuzzing)]
@@ -125,6 +126,21 @@ pub enum SlotSource {
         recursive: bool,
         /// Its ids are mapped.
         idmap: Option<IdmapPlan>,
+        /// A link at the end of the path is cloned itself.
+        itself: bool,
+    },
+    /// A detached clone of a device node: one of our own, in a tmpfs of our own; where the kernel has no clones of what
+    /// is not mounted (before Linux 6.15) or lets us make none, the host's node.
+    Node {
+        /// The host's.
+        path: HostPath,
+        /// File type and permission bits.
+        #[serde(serialize_with = "octal")]
+        mode: u32,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Owner and group, as the host has them.
+        owner: (u32, u32),
     },
     /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
     /// container has none there for lack of rights.
@@ -342,7 +358,7 @@ impl Context<'_> {
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
         if self.facts.owns_mounts {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None, itself: false }))
         } else {
             Source::Path(path)
         }
@@ -376,6 +392,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         Some(target) => namespace::exec(cx, target),
     };
     if !exec {
+        version::check(cx);
         cx.mount_label = label::of_mounts(cx);
     }
     let root = if exec { RootPlan::joined() } else { root::plan(cx) };

@@ -74,6 +74,12 @@ pub struct MountStep {
     pub ordinary_directory: bool,
     /// The source must be the root of a procfs.
     pub procfs_root: bool,
+    /// A source that is a link is mounted itself.
+    pub source_itself: bool,
+    /// A target that is a link is covered itself.
+    pub target_itself: bool,
+    /// A source that is a link is not mounted but made anew at the target.
+    pub copy_link: bool,
     /// Made read-only after everything below it exists.
     pub readonly_late: bool,
     /// An existing target directory gives its mode.
@@ -97,6 +103,9 @@ impl MountStep {
             propagation: options.propagation.clone(),
             ordinary_directory: false,
             procfs_root: false,
+            source_itself: false,
+            target_itself: false,
+            copy_link: false,
             readonly_late: false,
             keep_mode: false,
             copy_up: false,
@@ -179,6 +188,10 @@ fn one(
     cx.no_nul(format_args!("{at}/source"), mount.source.as_deref().unwrap_or_default());
     if options.copy_up && (fstype != "tmpfs" || options.bind.is_some() || options.remount) {
         cx.problem(format!("{at}/options"), "tmpcopyup is for a new tmpfs only");
+    }
+    if (options.copy_link || options.source_itself || options.target_itself) && options.bind.is_none() {
+        let message = "copy-symlink, src-nofollow and dest-nofollow are for bind mounts only";
+        cx.problem(format!("{at}/options"), message);
     }
     let idmap = idmap::plan(cx, namespaces, &at, mount, &options);
     if options.remount {
@@ -294,16 +307,20 @@ fn bind(
         cx.warnings.push(format!("{at}/options: {flag:?} is a property of the filesystem; a bind does not change it"));
     }
     let path = absolute(&cx.request.bundle, source);
+    let itself = options.source_itself || options.copy_link;
     let source = match (root.inside(&path), idmap) {
         (Some(inside), idmap) => Source::Container { path: InRoot::new(inside), idmap },
-        (None, None) => cx.host(path, recursive),
-        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
+        (None, None) if !(itself && cx.facts.owns_mounts) => cx.host(path, recursive),
+        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap, itself })),
     };
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {
         step.relax = attr::REPLACED & !options.set & !options.clear;
     }
     step.procfs_root = step.target.0 == "proc";
+    step.source_itself = itself;
+    step.copy_link = options.copy_link;
+    step.target_itself = options.target_itself;
     step.cut_loose(recursive, root.binds);
     Some(step)
 }

@@ -45,6 +45,13 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl>
             cx.problem(pointer.as_str(), "an empty value writes nothing");
         }
         let name = dotted(key);
+        let other = cx.spec.domainname.as_deref().filter(|other| !other.is_empty() && other != value);
+        if let ("kernel.domainname", Some(other)) = (name.as_str(), other) {
+            cx.problem(
+                pointer.as_str(),
+                format!("sysctl {name:?} conflicts with the OCI \"domainname\" field, which says {other:?}"),
+            );
+        }
         let kind = match kind(&name, namespaces) {
             Ok(kind) => kind,
             Err(why) => {
@@ -86,7 +93,7 @@ fn kind(name: &str, namespaces: &Namespaces) -> Result<Kind, String> {
         lead_away || part.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '+' | '=' | '\\'))
     };
     if name.split('.').any(odd) || name.split('.').count() < 2 {
-        return Err(format!("{name:?} is no name of a sysctl"));
+        return Err(format!("{name:?} is no name of a sysctl: it contains an invalid path"));
     }
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         return private(namespaces, Kind::Ipc)

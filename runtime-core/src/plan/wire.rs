@@ -260,6 +260,9 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
         (step.procfs_root, mount_flag::PROCFS_ROOT),
         (matches!(inner, Some(Source::Container { .. })), mount_flag::INNER),
         (matches!(inner, Some(Source::Container { idmap: Some(_), .. })), mount_flag::MAP_IDS),
+        (step.source_itself, mount_flag::SOURCE_ITSELF),
+        (step.target_itself, mount_flag::TARGET_ITSELF),
+        (step.copy_link, mount_flag::COPY_LINK),
     ];
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),

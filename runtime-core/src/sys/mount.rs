@@ -7,11 +7,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// open_tree(2) with OPEN_TREE_CLONE: a detached clone of what `path` names, relative to `dir`. An empty path is
 /// `dir` itself.
 pub(crate) fn clone_tree(dir: Option<&dyn AsFd>, path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    clone(dir, path, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// As [`clone_tree`], but a link at the end of the path is not followed.
+pub(crate) fn clone_itself(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    clone(None, path, libc::AT_SYMLINK_NOFOLLOW | if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+fn clone(dir: Option<&dyn AsFd>, path: &CStr, more: i32) -> io::Result<OwnedFd> {
     let dir = dir.map_or(libc::AT_FDCWD, |dir| dir.as_fd().as_raw_fd());
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as u32;
-    }
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | more as u32;
     if path.is_empty() {
         flags |= libc::AT_EMPTY_PATH as u32;
     }
@@ -46,17 +52,22 @@ pub(crate) fn map_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive
 
 /// The root of a new procfs that is mounted nowhere; where the caller may not make one, that of the host's.
 pub(crate) fn private_proc() -> io::Result<OwnedFd> {
-    match new_proc() {
+    match new(c"proc") {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => host_proc(),
         result => result,
     }
 }
 
-fn new_proc() -> io::Result<OwnedFd> {
+/// The root of a new tmpfs that is mounted nowhere.
+pub(crate) fn private_tmpfs() -> io::Result<OwnedFd> {
+    new(c"tmpfs")
+}
+
+fn new(fstype: &CStr) -> io::Result<OwnedFd> {
     const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
     const CLOEXEC: libc::c_uint = 1;
-    // SAFETY: the name is NUL-terminated; the result is a new descriptor or an error.
-    let fs = unsafe { descriptor(libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), CLOEXEC)) }?;
+    // SAFETY: the name is NUL-terminated and outlives the call; the result is a new descriptor or an error.
+    let fs = unsafe { descriptor(libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), CLOEXEC)) }?;
     // SAFETY: this command takes no key and no value.
     let made = unsafe {
         let null = std::ptr::null::<libc::c_void>();

@@ -28,6 +28,8 @@ use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result,
 const MOST_CONFIG: u64 = 16 << 20;
 /// How long the cgroup of a failed create may take to empty.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// crun's annotation: as [`Create::pidfd_socket`], which wins.
+const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Creates a container that waits for `start`.
 pub(crate) fn create(runtime: &Runtime, request: &Create<'_>) -> Result<Container> {
@@ -191,7 +193,8 @@ fn make(
         Stdio::Fds(fds) => Some(fds),
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate };
-    let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
+    let annotated = record.annotations.get(PIDFD_RECEIVER).map(Path::new);
+    let pidfd_socket = request.pidfd_socket.or(annotated).map(PidReceiver::connect).transpose()?;
     let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), descriptors, console)?;
     launch.tell_times(request.timeline);
     // The unit has a process of its own now.

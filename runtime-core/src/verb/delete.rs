@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hook::poststop;
-use super::kill::{kill_cgroup, send, thaw};
+use super::kill::{kill_cgroup, send, take_back, thaw};
 use crate::cgroup::Cgroup;
 use crate::launch::hook::kill_tree;
 use crate::state::{Dir, Init, Record, Root, Status, not_found};
@@ -148,9 +148,14 @@ fn kill_init(record: &Record, init: &Init, deadline: Instant) -> Result<()> {
     let Init::Alive(init) = init else { return Ok(()) };
     send(init.as_fd(), libc::SIGKILL)?;
     thaw(record);
-    let ended = pidfd::wait_end(init.as_fd(), deadline)
-        .map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))?;
-    if ended {
+    let wait = |until: Instant| {
+        pidfd::wait_end(init.as_fd(), until).map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))
+    };
+    if wait(deadline.min(Instant::now() + COURTESY))? {
+        return Ok(());
+    }
+    take_back(record);
+    if wait(deadline)? {
         return Ok(());
     }
     let hint = format!("process {} does not die of SIGKILL; delete again later", record.init_process_pid);

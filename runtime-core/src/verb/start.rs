@@ -26,7 +26,7 @@ const STAGE: &[u8] = b"runtime:stage\n";
 pub(crate) fn start(container: &Container) -> Result<()> {
     let mut dir = Dir::open_at(container.root.clone(), container.id())?;
     dir.lock()?;
-    permit(Status::locked(&container.root, &container.record)?)?;
+    permit(&dir, container)?;
     let open = |name: &str, flags: OFlag| {
         openat(dir.as_fd(), name, flags | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
     };
@@ -51,8 +51,10 @@ pub(crate) fn start(container: &Container) -> Result<()> {
 }
 
 /// Words of runc's; callers match on them.
-fn permit(status: Status) -> Result<()> {
-    let message = match status {
+fn permit(dir: &Dir, container: &Container) -> Result<()> {
+    // The create that was under way when the handle was made has ended by now.
+    let now = if container.record.init_process_pid == 0 { dir.read()? } else { None };
+    let message = match Status::locked(&container.root, now.as_ref().unwrap_or(&container.record))? {
         Status::Created => return Ok(()),
         Status::Stopped => "cannot start a container that has stopped".to_owned(),
         Status::Running => "cannot start an already running container".to_owned(),

@@ -2,6 +2,7 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
+use crate::mount;
 use crate::path::{self, Make};
 use crate::sys::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
 use crate::wire::{List, NO_SLOT, Plan, Text, Z, flag};
@@ -15,6 +16,21 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the working directory where it will be too late soon: what it lies in becomes read-only.
+pub fn make_directory_in_time(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    let cwd = plan.text(plan.header.cwd)?;
+    let sealed = plan.header.flags & flag::READONLY_ROOT != 0 || mount::seals(plan)?;
+    if !sealed || cwd.bytes() == b"/" {
+        return Ok(());
+    }
+    io.enter(Step::WorkingDirectory, 0);
+    match path::make(root, Z::new(cwd_below_root(cwd)), Make::Directory) {
+        // Only the user may look there, and he will.
+        Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => Ok(()),
+        result => result.map(sys::close),
+    }
 }
 
 /// Makes the working directory if it is missing (but not for exec) and goes there, as root of the container.

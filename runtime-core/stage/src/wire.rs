@@ -473,6 +473,12 @@ pub mod mount_flag {
     pub const INNER: u32 = 1 << 8;
     /// Have the parent map its ids.
     pub const MAP_IDS: u32 = 1 << 9;
+    /// A source that is a link is mounted itself.
+    pub const SOURCE_ITSELF: u32 = 1 << 10;
+    /// A target that is a link is covered itself.
+    pub const TARGET_ITSELF: u32 = 1 << 11;
+    /// A source that is a link is made anew at the target.
+    pub const COPY_LINK: u32 = 1 << 12;
 }
 
 /// A NUL-terminated byte string: what system calls take.

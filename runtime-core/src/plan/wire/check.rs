@@ -251,6 +251,10 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         (has(mount_flag::COPY_UP), has(mount_flag::PROCFS_ROOT), decoded.text(mount.label)),
         (step.copy_up, step.procfs_root, step.label.clone().unwrap_or_default())
     );
+    assert_eq!(
+        (has(mount_flag::SOURCE_ITSELF), has(mount_flag::TARGET_ITSELF), has(mount_flag::COPY_LINK)),
+        (step.source_itself, step.target_itself, step.copy_link)
+    );
     let options = |list: &[(String, String)]| {
         let found: Vec<_> =
             decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();
