@@ -3,6 +3,7 @@
 mod attack;
 mod bad_input;
 mod cgroup;
+mod chroot;
 mod cli;
 mod clock;
 mod device;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         bad_input::CASES,
         attack::CASES,
         cgroup::CASES,
+        chroot::CASES,
         clock::CASES,
         device::CASES,
         exec::CASES,

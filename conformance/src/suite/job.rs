@@ -43,7 +43,15 @@ pub struct Job<'a> {
     pub again: bool,
 }
 
-/// A mount namespace's cgroups as only cgroup v2 has them.
+/// What a shell does in a mount namespace of its own before it becomes the program: the host's mounts go, and those of
+/// one version of cgroups come.
+const LEGACY: &str = "while umount -R /sys/fs/cgroup 2>&-; do :; done
+mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup || exit
+while IFS=: read -r number names path; do
+  at=/sys/fs/cgroup/${names#name=}
+  [ -z \"$names\" ] || { mkdir \"$at\" && mount -t cgroup -o \"${names/#name=/none,name=}\" cgroup \"$at\"; } || exit
+done </proc/self/cgroup
+exec \"$@\"";
 const UNIFIED: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
 
 impl Job<'_> {
@@ -75,8 +83,10 @@ impl Job<'_> {
         }
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]);
-        if self.view == View::Unified {
-            command.args(["sh", "-c", UNIFIED, "sh"]);
+        match self.view {
+            View::Host => {}
+            View::Legacy => drop(command.args(["bash", "-c", LEGACY, "bash"])),
+            View::Unified => drop(command.args(["bash", "-c", UNIFIED, "bash"])),
         }
         command.arg(work.bin.join(self.program)).current_dir(&work.folder);
         command.env("RUNTIME", &self.runtime.path).env("TMPDIR", &temporary);

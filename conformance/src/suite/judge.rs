@@ -73,7 +73,7 @@ pub fn tell(rows: &[Row], runtimes: &[Runtime], reasons: &Reasons, complete: boo
         failed.extend(stale(rows, reasons));
     }
     for (index, runtime) in runtimes.iter().enumerate() {
-        for view in [View::Host, View::Unified] {
+        for view in View::ALL {
             let mine: Vec<&Row> = rows.iter().filter(|row| row.view == view).collect();
             let good =
                 mine.iter().filter(|row| row.verdicts.get(index).is_some_and(super::tap::Verdict::is_pass)).count();

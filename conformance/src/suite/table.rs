@@ -21,7 +21,7 @@ pub fn markdown(rows: &[Row], runtimes: &[Runtime], views: &[View], reasons: &Re
     let _ = writeln!(text, "| | {} |", names.join(" | "));
     let _ = writeln!(text, "| --- |{}", " --- |".repeat(names.len()));
     for view in views {
-        let _ = write!(text, "| {} |", title(*view));
+        let _ = write!(text, "| {} |", view.title());
         for index in 0..runtimes.len() {
             let mine: Vec<&Row> = rows.iter().filter(|row| row.view == *view).collect();
             let good = mine.iter().filter(|row| row.verdicts.get(index).is_some_and(super::tap::Verdict::is_pass));
@@ -30,7 +30,7 @@ pub fn markdown(rows: &[Row], runtimes: &[Runtime], views: &[View], reasons: &Re
         text.push('\n');
     }
     text.push('\n');
-    let columns = views.iter().flat_map(|view| names.iter().map(move |name| format!("{name}, {}", title(*view))));
+    let columns = views.iter().flat_map(|view| names.iter().map(move |name| format!("{name}, {}", view.title())));
     let columns: Vec<String> = columns.collect();
     let _ = writeln!(text, "| program | {} | why |", columns.join(" | "));
     let _ = writeln!(text, "| --- |{} --- |", " --- |".repeat(columns.len()));
@@ -43,20 +43,13 @@ pub fn markdown(rows: &[Row], runtimes: &[Runtime], views: &[View], reasons: &Re
     text
 }
 
-fn title(view: View) -> &'static str {
-    match view {
-        View::Host => "host",
-        View::Unified => "v2",
-    }
-}
-
 /// Why ours does not pass, by view where the views differ.
 fn why(rows: &[&Row], reasons: &Reasons) -> String {
     let mut all: Vec<String> = Vec::new();
     for row in rows.iter().filter(|row| !row.verdicts.first().is_some_and(super::tap::Verdict::is_pass)) {
         let text = reason(reasons, &row.program, row.view).unwrap_or("not known").replace('|', "\\|");
         let text = if row.view == View::Unified && !all.contains(&text) {
-            format!("{}: {text}", title(row.view))
+            format!("{}: {text}", row.view.title())
         } else {
             text
         };

@@ -22,19 +22,27 @@ pub(super) struct Table {
     lowest: RawFd,
 }
 
+/// What the caller of a launch has open already.
+pub(super) struct Held<'a> {
+    /// The container's first process.
+    pub(super) init: Option<BorrowedFd<'a>>,
+    /// The root of a container without a mount namespace of its own.
+    pub(super) root: Option<BorrowedFd<'a>>,
+}
+
 impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
-    pub(super) fn open(
-        plan: &Plan,
-        cgroup: Option<&Cgroup>,
-        init: Option<BorrowedFd<'_>>,
-        lowest: RawFd,
-    ) -> Result<Self> {
+    pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, held: &Held<'_>, lowest: RawFd) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
         let mut mappings = Mappings::default();
         for (index, source) in plan.slots.iter().enumerate() {
-            if let (SlotSource::Init, Some(init)) = (source, init) {
-                table.borrow(init)?;
+            let known = match source {
+                SlotSource::Init => held.init,
+                SlotSource::Root => held.root,
+                _ => None,
+            };
+            if let Some(known) = known {
+                table.borrow(known)?;
                 continue;
             }
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
@@ -94,7 +102,7 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
         SlotSource::Clone { path, recursive, .. } if root => {
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
-        SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Init | SlotSource::Root => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
             Some(dir) => mount::clone_tree(Some(&dir), c"", false),
@@ -128,7 +136,7 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
         SlotSource::CgroupClone { .. } => {
             Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
-        SlotSource::Init => Error::io("cannot join the container", "pidfd_open()", error),
+        SlotSource::Init | SlotSource::Root => Error::io("cannot join the container", "pidfd_open()", error),
         SlotSource::Proc => Error::io("cannot get a procfs to write to", "fsopen(\"proc\")", error)
             .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
         SlotSource::Namespace { path, kind } if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
@@ -143,6 +151,7 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
 pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
     let path = |source: &'_ SlotSource| match source {
         SlotSource::Clone { path, .. } | SlotSource::Namespace { path, .. } => Some(path.clone()),
+        SlotSource::Root => Some(plan.root.path.clone()),
         SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
     };
     let look = |(index, source): (usize, &SlotSource)| {

@@ -9,6 +9,7 @@ mod idmount;
 mod listener;
 mod netdev;
 mod report;
+mod root;
 mod seal;
 mod shared;
 mod spawn;
@@ -20,7 +21,7 @@ pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, STAMP, STAMPS, clone, word};
 
-use self::bind::Table;
+use self::bind::{Held, Table};
 use self::channel::{Channel, Message};
 use self::spawn::{Spawned, Start};
 use crate::cgroup::{Cgroup, Entry};
@@ -35,6 +36,8 @@ use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use root::Prepared;
+pub use root::RootMount;
 pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
@@ -74,10 +77,12 @@ impl<'a> Launch<'a> {
         runtime: &Runtime,
         plan: &'a Plan,
         cgroup: Option<&mut Cgroup>,
+        root: Option<BorrowedFd<'_>>,
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let table = Table::open(plan, cgroup.as_deref(), None, 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: None, root };
+        let table = Table::open(plan, cgroup.as_deref(), &held, 3 + descriptors.preserved.len() as i32)?;
         let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         Self::start(&runtime.launcher, plan, (table, cgroups), entry, descriptors, console)
@@ -87,11 +92,12 @@ impl<'a> Launch<'a> {
     pub(crate) fn join(
         launcher: &Launcher,
         plan: &'a Plan,
-        init: BorrowedFd<'_>,
+        (init, root): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
         entry: Option<Entry<'_>>,
         descriptors: Descriptors<'_>,
     ) -> Result<Self> {
-        let table = Table::open(plan, None, Some(init), 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: Some(init), root };
+        let table = Table::open(plan, None, &held, 3 + descriptors.preserved.len() as i32)?;
         Self::start(launcher, plan, (table, Vec::new()), entry, descriptors, None)
     }
 

@@ -263,6 +263,10 @@ fn settings(options: &Options, change: bool) -> Vec<(String, String)> {
     flags.chain(options.data.iter().map(|(name, value, _)| (name.clone(), value.clone()))).collect()
 }
 
+/// What an option list written for binds and tmpfs alike says of the tmpfs. The kernel, crun, and runc before 1.2 let it
+/// go by on a bind; any other option is a mistake or a wish that is not granted.
+const OF_A_TMPFS: [&str; 2] = ["mode", "size"];
+
 #[allow(clippy::too_many_arguments, reason = "one call site; a struct for it would only rename them")]
 fn bind(
     cx: &mut Context<'_>,
@@ -280,6 +284,10 @@ fn bind(
         return None;
     }
     for (name, _, index) in &options.data {
+        if OF_A_TMPFS.contains(&name.as_str()) {
+            cx.warnings.push(format!("{at}/options/{index}: {name:?} is for a new file system; a bind is none"));
+            continue;
+        }
         let mut message = format!("bind mounts cannot have any filesystem-specific options applied: {name:?}");
         if let Some(near) = option::nearest(name) {
             message.push_str(&format!("; did you mean {near:?}?"));

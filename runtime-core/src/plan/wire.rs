@@ -111,6 +111,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.user.keep_groups, flag::KEEP_GROUPS),
         (plan.program.from_path, flag::SEARCH_PATH),
         (plan.exec, flag::EXEC),
+        (plan.root.shared, flag::CALLERS_MOUNTS),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }

@@ -425,6 +425,8 @@ pub mod flag {
     pub const BECOME_ROOT: u32 = 1 << 13;
     /// Have the parent move network devices in.
     pub const NET_DEVICES: u32 = 1 << 14;
+    /// The mount namespace is the caller's: the root is mounted already, and only entered by chroot.
+    pub const CALLERS_MOUNTS: u32 = 1 << 15;
     /// Another program in a container that is there: its root is entered by joining, and nothing is built.
     pub const EXEC: u32 = 1 << 24;
 }

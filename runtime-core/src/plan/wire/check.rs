@@ -151,6 +151,7 @@ fn flags(plan: &Plan, flags: u32) {
         (flag::KEEP_GROUPS, plan.user.keep_groups),
         (flag::SEARCH_PATH, plan.program.from_path),
         (flag::EXEC, plan.exec),
+        (flag::CALLERS_MOUNTS, plan.root.shared),
         (flag::NET_DEVICES, !plan.net_devices.is_empty()),
         (flag::BECOME_ROOT, plan.namespaces.is_private(Kind::User)),
     ];
