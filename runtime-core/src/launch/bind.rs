@@ -10,7 +10,7 @@ use runtime_stage::fail::Step;
 use super::idmount::Mappings;
 use super::shared;
 use crate::cgroup::Cgroup;
-use crate::plan::{Plan, SlotSource, Source};
+use crate::plan::{MountKind, Plan, SlotSource, Source};
 use crate::spec::Problem;
 use crate::sys::{fd, mount};
 use crate::{Error, ErrorKind, Result};
@@ -96,6 +96,17 @@ fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
         .map_err(|error| Error::io("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", error))
 }
 
+/// The clone that the bind with this number waits for.
+pub(super) fn asked(plan: &Plan, number: u64) -> Result<OwnedFd> {
+    let step = usize::try_from(number).ok().and_then(|number| plan.mounts.get(number)).map(|step| &step.kind);
+    let Some(MountKind::Bind { source: Source::Asked(path), recursive }) = step else {
+        return Err(Error::new(ErrorKind::Init, format!("the stage asks for mount {number}, which is no such bind")));
+    };
+    let name = CString::new(path.as_str()).map_err(io::Error::from);
+    let tree = name.and_then(|name| mount::clone_tree(None, &name, *recursive));
+    tree.map_err(|error| not_cloned(path, error).at(step_pointer(plan, Step::Mount, number as usize)))
+}
+
 /// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
 fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
     match source {
@@ -120,19 +131,7 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
 fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> Error {
     let at = pointer(plan, index);
     let error = match source {
-        SlotSource::Clone { path, .. } => {
-            let errno = error.raw_os_error();
-            let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
-            match errno {
-                Some(libc::EMFILE) => {
-                    failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
-                }
-                Some(libc::EINVAL) => {
-                    failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
-                }
-                _ => failed,
-            }
-        }
+        SlotSource::Clone { path, .. } => not_cloned(path, error),
         SlotSource::CgroupClone { .. } => {
             Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
@@ -147,6 +146,18 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
     error.at(at)
 }
 
+fn not_cloned(path: &str, error: io::Error) -> Error {
+    let errno = error.raw_os_error();
+    let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
+    match errno {
+        Some(libc::EMFILE) => failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)"),
+        Some(libc::EINVAL) => {
+            failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
+        }
+        _ => failed,
+    }
+}
+
 /// What the plan names on the host and is not there.
 pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
     let path = |source: &'_ SlotSource| match source {
@@ -154,13 +165,17 @@ pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
         SlotSource::Root => Some(plan.root.path.clone()),
         SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
     };
-    let look = |(index, source): (usize, &SlotSource)| {
-        let path = path(source)?;
-        let error = std::fs::metadata(&path).err()?;
+    let look = |path: &str, pointer: String| {
+        let error = std::fs::metadata(path).err()?;
         let cause = crate::describe(error.raw_os_error().unwrap_or(libc::EIO));
-        Some(Problem::new(pointer(plan, index), format!("{path:?}: {cause}")))
+        Some(Problem::new(pointer, format!("{path:?}: {cause}")))
     };
-    plan.slots.iter().enumerate().filter_map(look).collect()
+    let slots = plan.slots.iter().enumerate().filter_map(|(index, source)| look(&path(source)?, pointer(plan, index)));
+    let asked = plan.mounts.iter().enumerate().filter_map(|(index, step)| match &step.kind {
+        MountKind::Bind { source: Source::Asked(path), .. } => look(path, step_pointer(plan, Step::Mount, index)),
+        _ => None,
+    });
+    slots.chain(asked).collect()
 }
 
 /// Which property asked for a slot.
@@ -170,8 +185,8 @@ fn pointer(plan: &Plan, index: usize) -> String {
         return "/root/path".to_owned();
     }
     let mount = plan.mounts.iter().position(|mount| match &mount.kind {
-        crate::plan::MountKind::Bind { source, .. } => here(source),
-        crate::plan::MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
+        MountKind::Bind { source, .. } => here(source),
+        MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
         _ => false,
     });
     let join = plan.namespaces.join.iter().position(|join| usize::from(join.slot.0) == index);
@@ -182,5 +197,9 @@ fn pointer(plan: &Plan, index: usize) -> String {
         _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };
+    step_pointer(plan, step, index)
+}
+
+fn step_pointer(plan: &Plan, step: Step, index: usize) -> String {
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()
 }

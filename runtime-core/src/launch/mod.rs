@@ -258,6 +258,10 @@ impl<'a> Launch<'a> {
             (message::FORKED, Some(child)) => self.follow(child),
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::BIND, _) => {
+                let tree = bind::asked(self.plan, message.payload)?;
+                self.go(Some(tree.as_raw_fd()))
+            }
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
                 self.go(None)

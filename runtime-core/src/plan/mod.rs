@@ -35,6 +35,7 @@ mod session;
 mod sysctl;
 mod tty;
 mod uts;
+mod version;
 pub(crate) mod wire;
 
 #[cfg(fuzzing)]
@@ -154,6 +155,9 @@ pub enum SlotSource {
 pub enum Source {
     /// The parent clones it.
     Slot(Slot),
+    /// The parent clones it when the stage asks for it, other mounts being made by then: the kernel numbers mounts as they
+    /// are made, not as they are attached, and lists them by number (since Linux 6.8).
+    Asked(HostPath),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
     /// The stage clones the container's cgroup directory by its path; where there is none for lack of rights, the
@@ -366,6 +370,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         Some(target) => namespace::exec(cx, target),
     };
     if !exec {
+        version::check(cx);
         cx.mount_label = label::of_mounts(cx);
     }
     let root = match &request.exec {

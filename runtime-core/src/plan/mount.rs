@@ -183,7 +183,8 @@ fn one(
         // With or without "bind", as for mount(8): no source is looked at.
         steps.push(remount(target, &options));
     } else if let Some(recursive) = options.bind {
-        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap));
+        let after_others = steps.iter().any(|step| matches!(step.kind, MountKind::Filesystem { .. }));
+        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap, after_others));
     } else if fstype == "cgroup" {
         cgroupfs::plan(cx, namespaces, root, &at, mount, target, &options, steps);
     } else if fstype == "cgroup2"
@@ -277,6 +278,7 @@ fn bind(
     options: &Options,
     recursive: bool,
     idmap: Option<IdmapPlan>,
+    after_others: bool,
 ) -> Option<MountStep> {
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
@@ -299,6 +301,7 @@ fn bind(
     }
     let path = absolute(&cx.request.bundle, source);
     let source = match idmap {
+        None if after_others && cx.facts.owns_mounts && !root.shared => Source::Asked(path),
         None => cx.host(path, recursive),
         idmap => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
     };

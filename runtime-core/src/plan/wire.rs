@@ -160,7 +160,7 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
         }
         Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
         Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
-        None => (NO_SLOT, Text::default()),
+        Some(Source::Asked(_)) | None => (NO_SLOT, Text::default()),
     }
 }
 
@@ -288,6 +288,7 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
             (record.slot, record.fstype) = source(arena, Some(from), cgroups);
             record.attr_set |= borrowed(Some(from), cgroups);
             record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
+            record.flags |= if matches!(from, Source::Asked(_)) { mount_flag::ASK } else { 0 };
         }
         MountKind::Remount { options } => {
             record.kind = mount_kind::REMOUNT;

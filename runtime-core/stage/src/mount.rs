@@ -3,7 +3,7 @@
 use crate::attribute::{self, propagate};
 use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
-use crate::io::Io;
+use crate::io::{Io, message};
 use crate::path::{self, Make};
 use crate::sys::{self, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno, ms};
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, mount_flag, mount_kind};
@@ -19,7 +19,7 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
         match mount.kind {
-            mount_kind::BIND => bind(plan, io, root, &mut folder, &mount)?,
+            mount_kind::BIND => bind(plan, io, root, &mut folder, &mount, index)?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
             _ => filesystem(plan, io, root, &mut folder, &mount)?,
@@ -51,9 +51,19 @@ pub fn host_tree(io: &Io, slot: u32, path: Z<'_>, recursive: u32) -> Result<i32>
     sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | recursive)
 }
 
-fn bind<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
+fn bind<'a>(
+    plan: &Plan<'a>,
+    io: &Io,
+    root: i32,
+    folder: &mut path::Folder<'a>,
+    mount: &Mount,
+    index: u32,
+) -> Result<()> {
     let recursive = if mount.flags & mount_flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
-    let tree = host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?;
+    let tree = match mount.flags & mount_flag::ASK {
+        0 => host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?,
+        _ => io.ask_for(message::BIND, index.into())?,
+    };
     let source = sys::stat(tree, Z::EMPTY)?;
     if mount.flags & mount_flag::PROCFS_ROOT != 0
         && !(source.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)

@@ -463,6 +463,8 @@ pub mod mount_flag {
     pub const COPY_UP: u32 = 1 << 6;
     /// An option is too long for fsconfig(2): mount(2) with all of them in one text.
     pub const BY_MOUNT: u32 = 1 << 7;
+    /// The parent clones the source when it is asked to.
+    pub const ASK: u32 = 1 << 8;
 }
 
 /// A NUL-terminated byte string: what system calls take.

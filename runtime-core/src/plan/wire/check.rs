@@ -88,7 +88,7 @@ impl Decoded<'_> {
                 let there = if self.1.get(*place) == Some(&true) { there } else { own };
                 assert_eq!((slot, &self.text(path)), (NO_SLOT, there));
             }
-            None => assert_eq!(slot, NO_SLOT),
+            Some(Source::Asked(_)) | None => assert_eq!(slot, NO_SLOT),
         }
     }
 
@@ -249,6 +249,7 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         (has(mount_flag::COPY_UP), has(mount_flag::PROCFS_ROOT), decoded.text(mount.label)),
         (step.copy_up, step.procfs_root, step.label.clone().unwrap_or_default())
     );
+    assert_eq!(has(mount_flag::ASK), matches!(from, Some(Source::Asked(_))));
     let options = |list: &[(String, String)]| {
         let found: Vec<_> =
             decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();
