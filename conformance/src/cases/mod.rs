@@ -3,6 +3,7 @@
 mod attack;
 mod bad_input;
 mod cgroup;
+mod chroot;
 mod cli;
 mod clock;
 mod device;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         intruder::CASES,
         cgroup::CASES,
+        chroot::CASES,
         clock::CASES,
         device::CASES,
         exec::CASES,

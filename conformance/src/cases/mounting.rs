@@ -11,9 +11,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 cases!["mounting":
     flags_of_a_bind, bind_keeps_what_the_source_has, bind_with_options_drops_the_rest, access_times, nosymfollow,
     recursive_attributes, rbind_and_bind, files_and_directories, relative_source, relative_destination,
-    source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
+    source_is_missing, no_type, unknown_option, data_on_a_bind, what_a_tmpfs_is_made_with_goes_by_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
-    ordinary_directories, links_on_the_way, links_themselves, link_to_its_own_folder, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
+    ordinary_directories, links_on_the_way, links_themselves, link_to_its_own_folder, below_a_readonly_bind, order,
+    binds_are_listed_after_what_they_are_mounted_on, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
     idmap, idmap_of_the_option, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags,
     locked_flags_of_what_the_parent_cloned, times_stay, source_in_the_container, mapped_source_in_the_container, many,
 ];
@@ -268,8 +269,43 @@ fn unknown_option(test: &Test) -> Outcome {
 
 fn data_on_a_bind(test: &Test) -> Outcome {
     let mut bundle = test.bundle()?;
-    bundle.mount("/x", "bind", "/tmp", &["bind", "mode=755"]);
+    bundle.mount("/x", "bind", "/tmp", &["bind", "uid=1"]);
     test.run_refused(&bundle, "filesystem-specific")?;
+    Ok(())
+}
+
+/// Lists written for binds and tmpfs alike; runc refuses them since 1.2.
+fn what_a_tmpfs_is_made_with_goes_by_on_a_bind(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o711))?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/x", "", &source, &["nosuid", "mode=755", "size=1k", "bind", "ro"]);
+    let output = test.run(&bundle)?;
+    check!(output.code == 0, "{}", output.stderr);
+    let mode = fs::metadata(&source)?.permissions().mode() & 0o777;
+    check!(mode == 0o711, "the source has mode {mode:o} now");
+    if test.runtime.is_ours() {
+        check!(output.stderr.contains("/mounts/7/options/1"), "no warning: {}", output.stderr);
+        check!(output.stderr.contains("/mounts/7/options/2"), "no warning: {}", output.stderr);
+    }
+    Ok(())
+}
+
+/// Who takes mounts away from the last to the first, as mountinfo lists them, must not meet one that is mounted on.
+fn binds_are_listed_after_what_they_are_mounted_on(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/a", "tmpfs", "a", &[]);
+    bundle.mount("/a/b", "", &source, &["rbind"]);
+    bundle.mount("/a/b/c", "tmpfs", "c", &[]);
+    bundle.mount("/a/b/c/d", "", &source, &["bind"]);
+    if !bundle.busybox(&["cut"])? {
+        return skip("no static busybox");
+    }
+    bundle.set("/process/args", json!(["/bin/cut", "-d", " ", "-f", "5", "/proc/self/mountinfo"]));
+    let said = test.run_ok(&bundle)?;
+    let ours: Vec<&str> = said.lines().filter(|line| line.starts_with("/a")).collect();
+    check_eq!(ours, ["/a", "/a/b", "/a/b/c", "/a/b/c/d"], "the order of mountinfo");
     Ok(())
 }
 

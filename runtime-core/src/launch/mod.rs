@@ -11,6 +11,7 @@ mod netdev;
 mod node;
 mod peer;
 mod report;
+mod root;
 mod seal;
 mod shared;
 mod spawn;
@@ -22,7 +23,7 @@ pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, STAMP, STAMPS, clone, word};
 
-use self::bind::Table;
+use self::bind::{Held, Table};
 use self::channel::{Channel, Message};
 use self::spawn::{Spawned, Start};
 use crate::cgroup::{Cgroup, Entry};
@@ -37,6 +38,8 @@ use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use root::Prepared;
+pub use root::RootMount;
 pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
@@ -78,10 +81,12 @@ impl<'a> Launch<'a> {
         runtime: &Runtime,
         plan: &'a Plan,
         cgroup: Option<&mut Cgroup>,
+        root: Option<BorrowedFd<'_>>,
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let table = Table::open(plan, cgroup.as_deref(), None, 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: None, root };
+        let table = Table::open(plan, cgroup.as_deref(), &held, 3 + descriptors.preserved.len() as i32)?;
         let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         Self::start(&runtime.launcher, plan, (table, cgroups), entry, descriptors, console)
@@ -91,11 +96,12 @@ impl<'a> Launch<'a> {
     pub(crate) fn join(
         launcher: &Launcher,
         plan: &'a Plan,
-        init: BorrowedFd<'_>,
+        (init, root): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
         entry: Option<Entry<'_>>,
         descriptors: Descriptors<'_>,
     ) -> Result<Self> {
-        let table = Table::open(plan, None, Some(init), 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: Some(init), root };
+        let table = Table::open(plan, None, &held, 3 + descriptors.preserved.len() as i32)?;
         Self::start(launcher, plan, (table, Vec::new()), entry, descriptors, None)
     }
 
@@ -264,6 +270,10 @@ impl<'a> Launch<'a> {
             }
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::BIND, _) => {
+                let tree = bind::asked(self.plan, message.payload)?;
+                self.go(Some(tree.as_raw_fd()))
+            }
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
                 self.go(None)

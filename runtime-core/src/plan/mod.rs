@@ -63,6 +63,7 @@ pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
 pub use rlimit::Limit;
+pub(crate) use root::OVER_ITSELF;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
 pub use seccomp::Listener;
@@ -152,6 +153,8 @@ pub enum SlotSource {
     },
     /// The container's first process, whose namespaces are joined; the caller of exec holds it.
     Init,
+    /// The container's root where it has no mount namespace of its own: the caller has mounted it, and holds it.
+    Root,
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
     /// A namespace file.
@@ -169,6 +172,9 @@ pub enum SlotSource {
 pub enum Source {
     /// The parent clones it.
     Slot(Slot),
+    /// The parent clones it when the stage asks for it, other mounts being made by then: the kernel numbers mounts as they
+    /// are made, not as they are attached, and lists them by number (since Linux 6.8).
+    Asked(HostPath),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
     /// The stage clones it out of the container's own tree, as it is when its turn comes: what was mounted there before is
@@ -237,6 +243,8 @@ pub struct Request {
 pub struct Target {
     /// The namespaces it does not share with the caller.
     pub namespaces: Vec<Kind>,
+    /// Its root is entered by chroot: the mount namespace is not its own.
+    pub shared_mounts: bool,
     /// setgroups(2) is denied in its user namespace.
     pub deny_setgroups: bool,
     /// User and group to set up as there.
@@ -395,7 +403,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         version::check(cx);
         cx.mount_label = label::of_mounts(cx);
     }
-    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let root = match &request.exec {
+        None => root::plan(cx, &namespaces),
+        Some(target) => RootPlan::joined(cx, target),
+    };
     let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
     let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);

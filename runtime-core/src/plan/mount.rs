@@ -198,7 +198,8 @@ fn one(
         // With or without "bind", as for mount(8): no source is looked at.
         steps.push(remount(target, &options));
     } else if let Some(recursive) = options.bind {
-        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap));
+        let after_others = steps.iter().any(|step| matches!(step.kind, MountKind::Filesystem { .. }));
+        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap, after_others));
     } else if fstype == "cgroup" {
         cgroupfs::plan(cx, namespaces, root, &at, mount, target, &options, steps);
     } else if fstype == "cgroup2"
@@ -280,6 +281,10 @@ fn settings(options: &Options, change: bool) -> Vec<(String, String)> {
     flags.chain(options.data.iter().map(|(name, value, _)| (name.clone(), value.clone()))).collect()
 }
 
+/// What an option list written for binds and tmpfs alike says of the tmpfs. The kernel, crun, and runc before 1.2 let it
+/// go by on a bind; any other option is a mistake or a wish that is not granted.
+const OF_A_TMPFS: [&str; 2] = ["mode", "size"];
+
 #[allow(clippy::too_many_arguments, reason = "one call site; a struct for it would only rename them")]
 fn bind(
     cx: &mut Context<'_>,
@@ -290,6 +295,7 @@ fn bind(
     options: &Options,
     recursive: bool,
     idmap: Option<IdmapPlan>,
+    after_others: bool,
 ) -> Option<MountStep> {
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
@@ -297,6 +303,10 @@ fn bind(
         return None;
     }
     for (name, _, index) in &options.data {
+        if OF_A_TMPFS.contains(&name.as_str()) {
+            cx.warnings.push(format!("{at}/options/{index}: {name:?} is for a new file system; a bind is none"));
+            continue;
+        }
         let mut message = format!("bind mounts cannot have any filesystem-specific options applied: {name:?}");
         if let Some(near) = option::nearest(name) {
             message.push_str(&format!("; did you mean {near:?}?"));
@@ -308,9 +318,11 @@ fn bind(
     }
     let path = absolute(&cx.request.bundle, source);
     let itself = options.source_itself || options.copy_link;
+    let owns = cx.facts.owns_mounts;
     let source = match (root.inside(&path), idmap) {
         (Some(inside), idmap) => Source::Container { path: InRoot::new(inside), idmap },
-        (None, None) if !(itself && cx.facts.owns_mounts) => cx.host(path, recursive),
+        (None, None) if after_others && owns && !root.shared && !itself => Source::Asked(path),
+        (None, None) if !(itself && owns) => cx.host(path, recursive),
         (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap, itself })),
     };
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);

@@ -145,9 +145,6 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
     }
     plan.fork = forks || plan.is_joined(Kind::Pid) || plan.unshare.contains(&Kind::Pid);
     plan.loopback = plan.is_new(Kind::Network);
-    if !plan.is_private(Kind::Mount) {
-        cx.problem("/linux/namespaces", "a container needs a mount namespace; add {\"type\": \"mount\"}");
-    }
     plan
 }
 

@@ -1,41 +1,54 @@
-//! `ociVersion`: of which specification the config is. Any version will do, but it has to be one (config.md,
-//! "Specification version").
+//! `ociVersion`: a version by the rules of Semantic Versioning 2, whichever it is. What a newer one adds is not known here
+//! and passed over, as the spec wants it.
 
 use super::Context;
 
 pub(super) fn check(cx: &mut Context<'_>) {
-    let Some(version) = cx.spec.oci_version.as_deref() else { return };
-    if !is_version(version) {
-        cx.problem("/ociVersion", format!("{version:?} is no version: three numbers and dots (SemVer 2.0.0)"));
+    let Some(version) = cx.spec.oci_version.as_deref().filter(|version| !version.is_empty()) else { return };
+    if !is_semantic(version) {
+        cx.problem("/ociVersion", format!("{version:?} is not a version like \"1.3.0\" (semver.org)"));
     }
 }
 
-/// SemVer 2.0.0, sections 2, 9 and 10.
-fn is_version(text: &str) -> bool {
-    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-    let (core, early) = text.split_once('-').map_or((text, None), |(core, early)| (core, Some(early)));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
-    let name = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && early.is_none_or(|early| early.split('.').all(|part| name(part) && (!digits(part) || number(part))))
-        && build.is_none_or(|build| build.split('.').all(name))
+fn is_semantic(version: &str) -> bool {
+    let (version, build) = version.split_once('+').map_or((version, None), |(version, build)| (version, Some(build)));
+    let (core, pre) = version.split_once('-').map_or((version, None), |(core, pre)| (core, Some(pre)));
+    let numbers: Vec<&str> = core.split('.').collect();
+    numbers.len() == 3
+        && numbers.into_iter().all(is_number)
+        && pre.is_none_or(|pre| words(pre).all(|word| is_word(word) && (!is_digits(word) || is_number(word))))
+        && build.is_none_or(|build| words(build).all(is_word))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('.')
+}
+
+fn is_word(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_digits(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && is_digits(word) && (word == "0" || !word.starts_with('0'))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_version;
+    use super::is_semantic;
 
     #[test]
-    fn versions() {
-        for good in ["1.0.0", "1.3.0", "1.0.2-dev", "1.0.0-rc5-dev", "1.1.0+dev", "1.0.0-rc.1+b.01", "10.20.30"] {
-            assert!(is_version(good), "{good}");
+    fn semantic_versions() {
+        for good in ["1.0.0", "1.3.0", "2.11.0", "1.0.2-dev", "1.2.1+dev", "1.0.0-rc5-dev", "1.0.0-a.1+b.01"] {
+            assert!(is_semantic(good), "{good}");
         }
-        for bad in [
-            "", "1", "1.0", "1.0.0.0", "v1.0.0", "invalid", "1.0.x", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", " 1.0.0",
-        ] {
-            assert!(!is_version(bad), "{bad}");
+        for bad in
+            ["invalid", "1", "1.3", "1.3.0.0", "v1.3.0", "01.3.0", "1.3.", "1.3.0-", "1.3.0-01", "1.3.0+", "1.3.0 "]
+        {
+            assert!(!is_semantic(bad), "{bad}");
         }
     }
 }

@@ -69,6 +69,9 @@ pub struct Record {
     /// The unit of systemd that holds its cgroup; `None`: systemd does not know of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<crate::systemd::Unit>,
+    /// Its root's mount in the mount namespace of its creator; absent: it has a mount namespace of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_mount: Option<crate::launch::RootMount>,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,
@@ -194,6 +197,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         rdt: member(&tree, "rdt"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
         bundle: member(&tree, "bundle"),
+        root_mount: member(&tree, "root_mount"),
         annotations: member(&tree, "annotations"),
         hooks: member(&tree, "hooks"),
         ..Record::default()

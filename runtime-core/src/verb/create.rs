@@ -16,7 +16,7 @@ use super::{hook, notify};
 use crate::cgroup::{Cgroup, Placement};
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder, Prepared, RootMount};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, UnitPlan, plan};
 use crate::rdt::Groups;
 use crate::spec::{self, Spec};
@@ -61,7 +61,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
         let _ = dir.remove();
     })?;
-    let mut place = Site { cgroup: None, manager, ear: None };
+    let mut place = Site { cgroup: None, manager, ear: None, root: None };
     let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
@@ -103,6 +103,8 @@ struct Site {
     manager: Option<Manager>,
     /// Where the program of a run says that it is ready.
     ear: Option<UnixDatagram>,
+    /// The root filesystem, where it is mounted in the caller's mount namespace.
+    root: Option<Prepared>,
 }
 
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
@@ -121,6 +123,7 @@ fn undo(dir: &Dir, record: &Record, place: Site) -> Result<()> {
     {
         manager.stop(unit)?;
     }
+    record.root_mount.as_ref().map_or(Ok(()), RootMount::remove)?;
     dir.remove()
 }
 
@@ -164,8 +167,15 @@ fn make(
     place: &mut Site,
     console: Option<Master<'_>>,
 ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    if plan.root.shared {
+        let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
+        record.root_mount = Some(prepared.record.clone());
+    }
     // The intent: from here on `delete --force` knows what may exist.
     dir.write(record)?;
+    if let Some(prepared) = &place.root {
+        prepared.attach()?;
+    }
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     if request.notify {
         notify::prepare(dir)?;
@@ -195,7 +205,8 @@ fn make(
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate };
     let annotated = record.annotations.get(PIDFD_RECEIVER).map(Path::new);
     let pidfd_socket = request.pidfd_socket.or(annotated).map(PidReceiver::connect).transpose()?;
-    let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), descriptors, console)?;
+    let root = place.root.as_ref().map(Prepared::root);
+    let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), root, descriptors, console)?;
     launch.tell_times(request.timeline);
     // The unit has a process of its own now.
     drop(placeholder);
@@ -413,6 +424,7 @@ fn record(
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
+        root_mount: None,
         resources: None,
         config: text.into_bytes(),
     })

@@ -1,6 +1,6 @@
 //! delete: from whatever is there, also half of it, to nothing.
 //!
-//! Order: processes, cgroup, state directory. Each step can be repeated and finds what the one before left, so
+//! Order: processes, cgroup, root, state directory. Each step can be repeated and finds what the one before left, so
 //! a delete that dies is finished by the next. Nothing here writes a file: a full disk is no obstacle.
 
 use std::os::fd::AsFd;
@@ -71,6 +71,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     remove_cgroup(&record, boot_id, deadline)?;
     remove_rdt(&record, boot_id)?;
     stop_unit(&record, boot_id)?;
+    remove_root(&record, boot_id)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
@@ -126,6 +127,14 @@ fn kill_hook(dir: &Dir, force: bool) {
 /// A group of an earlier boot is somebody else's.
 fn remove_rdt(record: &Record, boot_id: &str) -> Result<()> {
     if record.boot_id == boot_id { crate::rdt::remove(&record.rdt) } else { Ok(()) }
+}
+
+/// A mount does not outlive the boot.
+fn remove_root(record: &Record, boot_id: &str) -> Result<()> {
+    match &record.root_mount {
+        Some(mount) if record.boot_id == boot_id => mount.remove(),
+        _ => Ok(()),
+    }
 }
 
 /// Without force, only a container that has ended or never started.

@@ -1,7 +1,8 @@
 //! exec: another program in a container that is there, by the same stage with a smaller plan.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
-    let place = Inside { init: init.as_fd(), pid: record.init_process_pid, cgroup };
+    let root = record.root_mount.as_ref().map(|mount| mount.of_process(record.init_process_pid)).transpose()?;
+    let place = Inside { init: init.as_fd(), root, pid: record.init_process_pid, cgroup };
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
     launch.tell_times(request.timeline);
@@ -164,7 +166,13 @@ fn target(config: &Spec, record: &Record) -> Result<Target> {
     let linux = config.linux.as_ref();
     let uids = linux.and_then(|linux| linux.uid_mappings.as_deref()).unwrap_or_default();
     let gids = linux.and_then(|linux| linux.gid_mappings.as_deref()).unwrap_or_default();
-    Ok(Target { namespaces, deny_setgroups, set_up: [for_set_up(uids), for_set_up(gids)] })
+    if let Some(mount) = &record.root_mount
+        && std::fs::metadata("/proc/thread-self/ns/mnt").is_ok_and(|own| own.ino() != mount.namespace())
+    {
+        namespaces.push(Kind::Mount);
+    }
+    let set_up = [for_set_up(uids), for_set_up(gids)];
+    Ok(Target { namespaces, deny_setgroups, set_up, shared_mounts: record.root_mount.is_some() })
 }
 
 /// A config for the program alone: its own properties, the container's where it has none and where only the container
@@ -206,6 +214,8 @@ fn filled(own: Option<String>, other: Option<String>) -> Option<String> {
 /// Where the program goes: the namespaces of a process, and the container's cgroup.
 struct Inside<'a> {
     init: BorrowedFd<'a>,
+    /// Where the mount namespace does not say it.
+    root: Option<OwnedFd>,
     pid: i32,
     cgroup: Option<Cgroup>,
 }
@@ -220,7 +230,8 @@ fn begin<'a>(container: &Container, plan: &'a Plan, place: Inside<'_>, request: 
         };
         let descriptors =
             Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate: None };
-        Launch::join(&container.launcher, plan, place.init, entry, descriptors)
+        let held = (place.init, place.root.as_ref().map(AsFd::as_fd));
+        Launch::join(&container.launcher, plan, held, entry, descriptors)
     };
     let Some(mut cgroup) = place.cgroup else {
         if request.cgroups.is_empty() {

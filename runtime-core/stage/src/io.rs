@@ -32,6 +32,8 @@ pub mod message {
     pub const LISTENER: u32 = 10;
     /// To the parent: map the ids of the mount attached; the payload is its number.
     pub const MAP_MOUNT: u32 = 11;
+    /// To the parent: it is this mount's turn, the payload is its number; the clone of its source is needed.
+    pub const BIND: u32 = 12;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }
@@ -116,7 +118,12 @@ impl Io {
 
     /// Asks the parent for something and waits until it is done.
     pub fn ask(&self, kind: u32) -> Result<i32> {
-        self.tell(kind, 0)?;
+        self.ask_for(kind, 0)
+    }
+
+    /// The same, of one thing among several.
+    pub fn ask_for(&self, kind: u32, payload: u64) -> Result<i32> {
+        self.tell(kind, payload)?;
         self.wait()
     }
 

@@ -118,6 +118,8 @@ fn bind<'a>(
     let itself = if mount.flags & mount_flag::SOURCE_ITSELF != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let tree = if mount.flags & mount_flag::INNER != 0 {
         inner_tree(plan, io, root, (index, mount), recursive)?
+    } else if mount.flags & mount_flag::ASK != 0 {
+        io.ask_for(message::BIND, index.into())?
     } else {
         host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive | itself)?
     };

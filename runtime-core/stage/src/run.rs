@@ -127,9 +127,14 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     Ok(tree)
 }
 
-/// The root of a container that was joined: "/" already; the descriptor of it comes back.
+/// The root of a container that was joined: "/" already, unless its mount namespace is not its own; the descriptor of
+/// it comes back.
 fn inside(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::EnterRoot, 0);
+    if plan.header.flags & flag::CALLERS_MOUNTS != 0 {
+        sys::fchdir(io.slot(plan.header.root_slot)?)?;
+        sys::chroot_here()?;
+    }
     let tree = sys::openat(sys::AT_FDCWD, Z::new(b"/\0"), sys::O_PATH | sys::O_DIRECTORY, 0)?;
     tty::open(plan, io, tree)?;
     Ok(tree)

@@ -181,6 +181,7 @@ impl Random {
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
+                shared: self.coin(),
             },
             mounts: self.list(Self::mount),
             devices: self.list(Self::device),
