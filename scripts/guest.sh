@@ -58,8 +58,9 @@ packages=$packages,procps,apparmor,util-linux,sudo,jq
 
 # The newest kernel of a suite, unpacked to $cache/kernel-SUITE: vmlinuz, modules, and an initial RAM disk.
 kernel() {
-  local to=$cache/kernel-$1 lists index name path version
-  [ ! -e "$to/initrd" ] || return 0
+  local to=$cache/kernel-$1 lists index name path version recipe
+  recipe=$(declare -f kernel)
+  [ "$(cat "$to/recipe" 2>/dev/null)" != "$recipe" ] || return 0
   echo "guest: fetching the kernel of $1" >&2
   rm -rf "$to.new"
   mkdir -p "$to.new/lists/partial" "$to.new/cache/archives/partial"
@@ -67,9 +68,10 @@ kernel() {
     -oDir::Cache="$to.new/cache" -oAPT::Sandbox::User=root -oAPT::Architecture=amd64)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$to.new/sources"
   apt-get "${lists[@]}" update -qq >&2
-  index=$(apt-cache "${lists[@]}" show linux-image-amd64 | sed -n 's/^Depends: *\([^ ,]*\).*/\1/p' | head -1)
-  # sid splits the package: the image itself is in linux-binary-….
-  name=$(apt-cache "${lists[@]}" depends --important "$index" 2>/dev/null | sed -n 's/.*Depends: *\(linux-binary-[^ ]*\|linux-modules-[^ ]*\)/\1/p')
+  index=$(apt-cache "${lists[@]}" show linux-image-amd64 | sed -n 's/^Depends:.*\(linux-image-[^ ,]*\).*/\1/p' | head -1)
+  # sid splits the package: the image itself is in linux-binary-…, what is built in stands in linux-base-….
+  name=$(apt-cache "${lists[@]}" depends --important "$index" 2>/dev/null |
+    sed -n 's/.*Depends: *\(linux-\(binary\|modules\|base\)-[0-9][^ ]*\)/\1/p')
   (cd "$to.new" && apt-get "${lists[@]}" download -qq "$index" $name >&2)
   for path in "$to.new"/*.deb; do dpkg -x "$path" "$to.new/tree"; done
   version=$(basename "$(ls -d "$to.new"/tree/usr/lib/modules/*/ "$to.new"/tree/lib/modules/*/ 2>/dev/null | head -1)")
@@ -80,10 +82,11 @@ kernel() {
   initrd "$to.new" "$version"
   # Of the modules only what containers may need goes into the guest.
   (cd "$to.new/modules/lib/modules/$version/kernel" && rm -rf sound && cd drivers &&
-    find . -mindepth 1 -maxdepth 1 ! -name block ! -name net ! -name virtio ! -name md ! -name char -exec rm -rf {} + &&
-    cd net && find . -mindepth 1 -maxdepth 1 ! -name 'veth*' ! -name 'dummy*' ! -name 'tun*' ! -name 'macvlan*' -exec rm -rf {} +)
+    find . -mindepth 1 -maxdepth 1 ! -name block ! -name net ! -name virtio ! -name md ! -name char ! -name infiniband -exec rm -rf {} + &&
+    rm -rf infiniband/hw infiniband/ulp && cd net && find . -mindepth 1 -maxdepth 1 ! -name 'veth*' ! -name 'dummy*' ! -name 'tun*' ! -name 'macvlan*' -exec rm -rf {} +)
   depmod -b "$to.new/modules" "$version"
   rm -rf "$to.new/tree" "$to.new/lists" "$to.new/cache" "$to.new"/*.deb
+  echo "$recipe" >"$to.new/recipe"
   rm -rf "$to"
   mv "$to.new" "$to"
 }

@@ -8,10 +8,12 @@ mod clock;
 mod device;
 mod exec;
 mod features;
+mod field;
 mod hook;
 mod ids;
 mod inspect;
 mod isolation;
+mod kernel;
 mod label;
 mod lifecycle;
 mod limits;
@@ -60,9 +62,11 @@ pub fn all() -> Vec<Case> {
         device::CASES,
         exec::CASES,
         features::CASES,
+        field::CASES,
         hook::CASES,
         ids::CASES,
         inspect::CASES,
+        kernel::CASES,
         label::CASES,
         limits::CASES,
         live::CASES,
