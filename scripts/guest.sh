@@ -134,6 +134,8 @@ if grep -q guest.plain /proc/cmdline; then
   for at in dev proc sys; do mount --move /$at /root/$at; done
   mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
   mount -t tmpfs tmpfs /root/run
+  mount -t securityfs securityfs /root/sys/kernel/security
+  ln -s /proc/self/fd /root/dev/fd
   # As switch_root does it: in a chroot, what enters a container's mount namespace would find the RAM disk as its root.
   cd /root && mount --move . / && exec chroot . /bin/busybox sh -c '/usr/local/sbin/guest-run; busybox poweroff -f'
 fi

@@ -4,28 +4,42 @@
 //! decided yet; a denial of one of them ends it with 0, and once none is left it ends with 1. Jumps only go
 //! forward, so the verifier needs one pass.
 //!
+//! What is compared with one number after the other is never narrowed down and compared again: the verifier would
+//! follow each outcome by itself. So the kind is asked for once for neighbours of one kind, major and minor together
+//! are one number, and neighbours with the same verdict share it. The default rules are verified in a third of the time
+//! that a block with three comparisons for each rule takes, and that was a quarter of a millisecond of every start.
+//!
 //! Context (`struct bpf_cgroup_dev_ctx`): access bits << 16 | type, major, minor; three 32-bit words.
 
 use super::device::{Kind, Rule, access};
+
+/// Bits of a major and of a minor number in the kernel's `dev_t`.
+const MAJOR_BITS: u32 = 12;
+const MINOR_BITS: u32 = 20;
+/// How many rules of one kind are jumped over at once: at most five instructions each, so that 16 bits are enough.
+const NEIGHBOURS: usize = 4096;
 
 /// `BPF_DEVCG_DEV_BLOCK` and `BPF_DEVCG_DEV_CHAR`.
 const BLOCK: i32 = 1;
 const CHAR: i32 = 2;
 
-/// Registers: result, context, then what is compared.
+/// Registers. Result and context, which are needed last and first only, serve for something else in between.
 const RESULT: u8 = 0;
+const DEVICE: u8 = 0;
 const CONTEXT: u8 = 1;
+const SCRATCH: u8 = 1;
 const KIND: u8 = 2;
 const PENDING: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
 
 /// Operation codes (linux/bpf_common.h, linux/bpf.h); all 32 bits wide.
 const LOAD_WORD: u8 = 0x61; // LDX | MEM | W
 const MOVE_IMM: u8 = 0xb4; // ALU | MOV | K
 const MOVE_REG: u8 = 0xbc; // ALU | MOV | X
 const AND_IMM: u8 = 0x54; // ALU | AND | K
+const OR_REG: u8 = 0x4c; // ALU | OR | X
+const SHIFT_LEFT: u8 = 0x64; // ALU | LSH | K
 const SHIFT_RIGHT: u8 = 0x74; // ALU | RSH | K
 const JUMP_EQUAL: u8 = 0x16; // JMP32 | JEQ | K
 const JUMP_OTHER: u8 = 0x56; // JMP32 | JNE | K
@@ -44,52 +58,119 @@ fn insn(code: u8, target: u8, source: u8, offset: i16, imm: i32) -> u64 {
 pub(super) fn program(rules: &[Rule]) -> Vec<u64> {
     let mut code = vec![
         insn(LOAD_WORD, KIND, CONTEXT, 0, 0),
+        insn(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
+        insn(LOAD_WORD, MINOR, CONTEXT, 8, 0),
         insn(MOVE_REG, PENDING, KIND, 0, 0),
         insn(AND_IMM, KIND, 0, 0, 0xffff),
         insn(SHIFT_RIGHT, PENDING, 0, 0, 16),
-        insn(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
-        insn(LOAD_WORD, MINOR, CONTEXT, 8, 0),
+        insn(MOVE_REG, DEVICE, MAJOR, 0, 0),
+        insn(SHIFT_LEFT, DEVICE, 0, 0, MINOR_BITS as i32),
+        insn(OR_REG, DEVICE, MINOR, 0, 0),
     ];
-    for rule in rules.iter().skip(1).rev() {
-        block(&mut code, rule);
+    for kind in backwards(rules).chunk_by(|a, b| a.kind == b.kind) {
+        kind.chunks(NEIGHBOURS).for_each(|neighbours| of_one_kind(&mut code, neighbours));
     }
     end(&mut code, rules.first().is_some_and(|rule| rule.allow));
     code
 }
 
-/// One rule: conditions that jump past the block, then the verdict.
-fn block(code: &mut Vec<u64>, rule: &Rule) {
-    let mut verdict = Vec::new();
-    match (rule.allow, rule.access) {
-        (allow, access::ALL) => end(&mut verdict, allow),
-        (true, some) => {
-            verdict.push(insn(AND_IMM, PENDING, 0, 0, i32::from(access::ALL & !some)));
-            verdict.push(insn(JUMP_OTHER, PENDING, 0, 2, 0));
-            end(&mut verdict, true);
-        }
-        (false, some) => {
-            verdict.push(insn(MOVE_REG, SCRATCH, PENDING, 0, 0));
-            verdict.push(insn(AND_IMM, SCRATCH, 0, 0, i32::from(some)));
-            verdict.push(insn(JUMP_EQUAL, SCRATCH, 0, 2, 0));
-            end(&mut verdict, false);
+/// The rules but the first, last first; two neighbours that differ in the kind alone are one.
+fn backwards(rules: &[Rule]) -> Vec<Rule> {
+    let mut out: Vec<Rule> = Vec::with_capacity(rules.len());
+    for rule in rules.iter().skip(1).rev() {
+        let either = Rule { kind: None, ..*rule };
+        match out.last_mut() {
+            Some(last) if last.kind.is_some() && last.kind != rule.kind && Rule { kind: None, ..*last } == either => {
+                *last = either;
+            }
+            _ => out.push(*rule),
         }
     }
-    let kind = rule.kind.map(|kind| match kind {
+    out
+}
+
+/// Rules with the same kind, which is asked for once.
+fn of_one_kind(code: &mut Vec<u64>, rules: &[Rule]) {
+    let mut body = Vec::new();
+    let whole = |rule: &Rule| rule.access == access::ALL;
+    for same in rules.chunk_by(|a, b| whole(a) && whole(b) && a.allow == b.allow) {
+        match same {
+            [rule] if !whole(rule) => part(&mut body, rule),
+            _ => verdict(&mut body, same),
+        }
+    }
+    let kind = rules.first().and_then(|rule| rule.kind).map(|kind| match kind {
         Kind::Block => BLOCK,
         Kind::Char => CHAR,
     });
-    // The jump compares 32 bits, so a number above i32::MAX keeps its bits in the signed operand.
-    let number = |n: Option<u32>| n.map(u32::cast_signed);
-    let conditions: Vec<(u8, i32)> = [(KIND, kind), (MAJOR, number(rule.major)), (MINOR, number(rule.minor))]
-        .into_iter()
-        .filter_map(|(register, value)| Some((register, value?)))
-        .collect();
-    for (at, (register, value)) in conditions.iter().enumerate() {
-        let past = conditions.len() - at - 1 + verdict.len();
-        // At most 2 conditions and 5 instructions are jumped over.
-        code.push(insn(JUMP_OTHER, *register, 0, past as i16, *value));
+    if let Some(kind) = kind {
+        // NEIGHBOURS keeps this within 16 bits.
+        code.push(insn(JUMP_OTHER, KIND, 0, body.len() as i16, kind));
     }
-    code.extend(verdict);
+    code.extend(body);
+}
+
+/// Which devices of its kind a rule is about.
+#[derive(Clone, Copy, PartialEq)]
+enum Test {
+    Every,
+    /// The one for which a register has this value.
+    Equal(u8, i32),
+    /// No device has such a number.
+    None,
+}
+
+fn test(rule: &Rule) -> Test {
+    // The jump compares 32 bits, so a number above i32::MAX keeps its bits in the signed operand.
+    match (rule.major, rule.minor) {
+        (Some(major), Some(minor)) if major >> MAJOR_BITS == 0 && minor >> MINOR_BITS == 0 => {
+            Test::Equal(DEVICE, (major << MINOR_BITS | minor).cast_signed())
+        }
+        (Some(_), Some(_)) => Test::None,
+        (Some(major), None) => Test::Equal(MAJOR, major.cast_signed()),
+        (None, Some(minor)) => Test::Equal(MINOR, minor.cast_signed()),
+        (None, None) => Test::Every,
+    }
+}
+
+/// Rules about every access with the same verdict: each jumps to it, the last one past it.
+fn verdict(code: &mut Vec<u64>, rules: &[Rule]) {
+    let mut tests: Vec<Test> = rules.iter().map(test).filter(|test| *test != Test::None).collect();
+    // What comes after a rule about every device is never asked.
+    if let Some(every) = tests.iter().position(|test| *test == Test::Every) {
+        tests.truncate(every + 1);
+    }
+    let Some(last) = tests.last().copied() else { return };
+    let to_verdict = tests.len() - usize::from(last == Test::Every);
+    for (at, test) in tests.iter().enumerate() {
+        let Test::Equal(register, value) = *test else { continue };
+        code.push(match at + 1 == tests.len() {
+            true => insn(JUMP_OTHER, register, 0, 2, value),
+            // NEIGHBOURS keeps this within 16 bits.
+            false => insn(JUMP_EQUAL, register, 0, (to_verdict - at - 1) as i16, value),
+        });
+    }
+    end(code, rules.first().is_some_and(|rule| rule.allow));
+}
+
+/// A rule about some accesses: what it does not decide is left to those before it.
+fn part(code: &mut Vec<u64>, rule: &Rule) {
+    let some = rule.access;
+    let decide = match rule.allow {
+        true => vec![insn(AND_IMM, PENDING, 0, 0, i32::from(access::ALL & !some)), insn(JUMP_OTHER, PENDING, 0, 2, 0)],
+        false => vec![
+            insn(MOVE_REG, SCRATCH, PENDING, 0, 0),
+            insn(AND_IMM, SCRATCH, 0, 0, i32::from(some)),
+            insn(JUMP_EQUAL, SCRATCH, 0, 2, 0),
+        ],
+    };
+    match test(rule) {
+        Test::None => return,
+        Test::Every => {}
+        Test::Equal(register, value) => code.push(insn(JUMP_OTHER, register, 0, decide.len() as i16 + 2, value)),
+    }
+    code.extend(decide);
+    end(code, rule.allow);
 }
 
 fn end(code: &mut Vec<u64>, allow: bool) {
@@ -117,6 +198,8 @@ mod tests {
                 MOVE_IMM => registers[target] = imm,
                 MOVE_REG => registers[target] = registers[source],
                 AND_IMM => registers[target] &= imm,
+                OR_REG => registers[target] |= registers[source],
+                SHIFT_LEFT => registers[target] <<= imm,
                 SHIFT_RIGHT => registers[target] >>= imm,
                 JUMP_EQUAL if registers[target] == imm => at += offset,
                 JUMP_OTHER if registers[target] != imm => at += offset,
@@ -144,6 +227,30 @@ mod tests {
         assert!(!run(&code, Kind::Block, 8, 0, access::READ));
         assert!(!run(&code, Kind::Block, 1, 3, access::READ));
         assert!(!run(&code, Kind::Char, 1, 1, access::MKNOD | access::READ));
-        assert!(code.len() < 80, "{} instructions", code.len());
+        assert!(code.len() < 30, "{} instructions", code.len());
+    }
+
+    /// More rules than a jump can pass, and numbers that no device has.
+    #[test]
+    fn many_rules_and_large_numbers() {
+        let rule = |major: u32, minor: u32, access: u8| Rule {
+            allow: true,
+            kind: Some(Kind::Char),
+            major: Some(major),
+            minor: Some(minor),
+            access,
+        };
+        for bits in [access::ALL, access::READ] {
+            let mut list = vec![Rule { allow: false, kind: None, major: None, minor: None, access: access::ALL }];
+            list.extend((0..20_000).map(|minor| rule(7, 2 * minor, bits)));
+            list.extend([rule(4096 + 7, 1, bits), rule(7, 1 << MINOR_BITS, bits)]);
+            let code = program(&list);
+            for minor in [0, 2, 8000, 8192, 39_998] {
+                assert!(run(&code, Kind::Char, 7, minor, bits), "{minor}");
+                assert!(!run(&code, Kind::Block, 7, minor, bits), "{minor}");
+                assert!(!run(&code, Kind::Char, 7, minor + 1, bits), "{minor}");
+                assert!(!run(&code, Kind::Char, 8, minor, bits), "{minor}");
+            }
+        }
     }
 }

@@ -359,7 +359,7 @@ pub(super) mod tests {
                 let kind = [None, Some(Kind::Block), Some(Kind::Char)][random(3) as usize];
                 let number = |n: u32| (n != 0).then_some(n);
                 let (major, minor) = (number(random(3)), number(random(3)));
-                let access = 1 + random(7) as u8;
+                let access = if random(2) == 0 { ALL } else { 1 + random(7) as u8 };
                 list.push(Rule { allow: random(2) == 0, kind, major, minor, access });
             }
             let short = effective(&list);

@@ -430,7 +430,8 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     let refused = match stage {
         None => "the host makes no executable anonymous file".to_owned(),
         Some(stage) => match spawn::sealed(start, stage.as_fd()) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)) => {
+            // ENOENT: a security module that looks for /dev/fd/N where there is none.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC | libc::ENOENT)) => {
                 format!("the host does not execute an anonymous file: {error}")
             }
             result => return result.map_err(explain),
