@@ -15,6 +15,7 @@ cases!["unified":
     controllers_are_handed_down, update_writes_the_files, update_from_stdin, update_refused_changes_nothing,
     update_keeps_device_rules, run_and_exec_write_no_procs, inner_tree_takes_exec, inner_tree_is_removed,
     starts_in_half_a_mebibyte, too_little_to_start_is_told, flags_of_the_hierarchy_stay, killed_by_the_kernels_own_switch,
+    systemd_inside_takes_exec,
 ];
 
 fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
@@ -381,5 +382,93 @@ fn killed_by_the_kernels_own_switch(t: &Test) -> Outcome {
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.delete()?;
     check!(crate::leak::processes(&t.id).is_empty(), "processes are left");
+    Ok(())
+}
+
+/// The machine's own root filesystem as a container's, with what is written kept apart.
+struct Overlay<'a>(&'a Path);
+
+impl<'a> Overlay<'a> {
+    fn over(root: &'a Path, folder: &Path) -> Outcome<Self> {
+        let [upper, work] = ["upper", "work"].map(|name| folder.join("overlay").join(name));
+        fs::create_dir_all(&upper)?;
+        fs::create_dir_all(&work)?;
+        let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+        nix::mount::mount(
+            Some("overlay"),
+            root,
+            Some("overlay"),
+            nix::mount::MsFlags::empty(),
+            Some(options.as_str()),
+        )?;
+        Ok(Self(root))
+    }
+}
+
+impl Drop for Overlay<'_> {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// systemd as the container's first process: it moves to init.scope and divides the rest.
+fn systemd_inside_takes_exec(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    if !crate::machine::disposable() || !Path::new("/lib/systemd/systemd").exists() {
+        return skip("the container's systemd is that of a machine made for the tests");
+    }
+    let mut bundle = limited(t, json!({ "memory": { "limit": 536_870_912 }, "pids": { "limit": 200 } }))?;
+    let root = bundle.rootfs();
+    let overlay = Overlay::over(&root, &t.folder)?;
+    bundle.namespace("cgroup", "");
+    bundle.drop_mount("/sys/fs/cgroup");
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
+    for at in ["/run", "/tmp"] {
+        bundle.drop_mount(at);
+        bundle.mount(at, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"]);
+    }
+    bundle.remove("/linux/maskedPaths");
+    bundle.remove("/linux/readonlyPaths");
+    let all: Vec<String> = [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_ADMIN",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "SYS_ADMIN",
+        "SYS_CHROOT",
+        "AUDIT_WRITE",
+        "SETFCAP",
+        "NET_BIND_SERVICE",
+    ]
+    .map(|name| format!("CAP_{name}"))
+    .to_vec();
+    let caps = json!({ "bounding": all, "effective": all, "permitted": all });
+    let bundle = bundle
+        .with("/root/readonly", json!(false))
+        .with("/process/noNewPrivileges", json!(false))
+        .with("/process/capabilities", caps)
+        .with("/process/env", json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"]))
+        // Not the units that a machine for tests starts on its own.
+        .with("/process/args", json!(["/lib/systemd/systemd", "--unit=sysinit.target"]));
+    t.create_ok(&bundle)?;
+    t.ok(&["start", &t.id])?;
+    let settled = t.wait_for("init.scope", || t.cgroup("").join("init.scope").is_dir());
+    let inside = t.rt(&["exec", &t.id, "/bin/cat", "/proc/self/cgroup"]);
+    let asked = t.rt(&["exec", &t.id, "/bin/systemctl", "show", "--property=Version"]);
+    let own = t.cgroup_file("", "cgroup.procs");
+    t.delete()?;
+    drop(overlay);
+    settled?;
+    let (inside, asked) = (inside?, asked?);
+    check_eq!((inside.code, inside.stdout.as_str()), (0, "0::/init.scope\n"), "exec: {}", inside.stderr);
+    check!(asked.code == 0 && asked.stdout.starts_with("Version="), "systemctl: {} {}", asked.stdout, asked.stderr);
+    check_eq!(own.as_deref(), Some(""), "processes in the divided cgroup itself");
+    check!(!t.cgroup("").exists(), "the cgroup is left");
     Ok(())
 }
