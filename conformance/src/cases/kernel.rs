@@ -17,7 +17,7 @@ cases!["kernel":
 const TABLE: &str = include_str!("../../../docs/kernel.md");
 
 /// The release of the running kernel: 6, 12.
-fn release() -> Outcome<(u32, u32)> {
+pub(super) fn release() -> Outcome<(u32, u32)> {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     version(&text).ok_or_else(|| format!("no release in {text:?}").into())
 }
