@@ -82,6 +82,9 @@ fn works_without(t: &Test, faults: &[&str]) -> Outcome {
 
 /// Before 6.3. The second file is the stage.
 fn without_memfd_flags(t: &Test) -> Outcome {
+    if t.runtime.name == crate::runtime::IN_PROCESS {
+        return skip("it makes no program");
+    }
     works_without(t, &["-e", "trace=memfd_create", "-e", "inject=memfd_create:error=EINVAL:when=2"])
 }
 
