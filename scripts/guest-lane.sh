@@ -94,14 +94,13 @@ systemctl list-units --all --plain --no-legend '*cf*x*' | sed 's/^/left: /'
 exit \${failed:-0}
 LANE
 
-# guest NAME SUITE SECONDS RESULTS [-n]: one machine for so long; so many result lines are its end.
+# guest NAME SUITE SECONDS CASES RESULTS [-n]: one machine for so long, its cases for so long; so many result lines are its end.
 guest() {
-  local name=$1 kernel=$2 seconds=$3 results=$4 log=$scratch/log p f s ends=0 units
-  shift 4
+  local name=$1 kernel=$2 seconds=$3 cases=$4 results=$5 log=$scratch/log p f s ends=0 units
+  shift 5
   echo "== guest $name, $seconds s"
-  # Booting takes a quarter of a minute without systemd and up to two with it, more on a busy machine.
   scripts/guest.sh "$@" -k "$kernel" -t "$seconds" -a "$scratch/conformance" -a "$scratch/probe" -a "$scratch/runtime" \
-    -a "$scratch/lane.sh" -a conformance/engines/guest.sh bash /work/lane.sh $((seconds * 4 / 5 - 10)) 2>&1 | tee "$log" |
+    -a "$scratch/lane.sh" -a conformance/engines/guest.sh bash /work/lane.sh "$cases" 2>&1 | tee "$log" |
     grep -E --line-buffered -v '^[0-9]+ passed, |^passed '
   grep -q '^guest: up' "$log" || { skip "$name did not start: $(tail -1 "$log")"; return; }
   units=$(grep -c '^left: ' "$log")
@@ -126,8 +125,11 @@ made() {
   skip "no guest of $1: $(grep -v '^$' "$scratch/made-$1" | tail -1)"
   return 1
 }
+# Booting takes a quarter of a minute without systemd, up to two with it, and the last case begins just before the end.
 for kernel in $short_kernels; do
-  ! made "$kernel" || guest "with the kernel of $kernel" "$kernel" $(($(left) / 8)) 1 -n
+  seconds=$(($(left) / 8))
+  ! made "$kernel" || guest "with the kernel of $kernel" "$kernel" $seconds $((seconds * 2 / 3)) 1 -n
 done
-! made trixie || guest "with systemd" trixie $(($(left) - 10)) 4
+seconds=$(($(left) - 10))
+! made trixie || guest "with systemd" trixie $seconds $((seconds - 140)) 4
 finish
