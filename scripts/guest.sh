@@ -3,16 +3,17 @@
 # of Debian's. Needs root (for debootstrap), qemu-system-x86 and debootstrap; no KVM.
 #
 #   scripts/guest.sh [-k SUITE] [-t SECONDS] [-a FILE[:NAME]]... [-o DIRECTORY] [-s DIRECTORY] [-n] COMMAND [ARG]...
+#   scripts/guest.sh -b [-k SUITE]        only makes the image and fetches the kernel, where they are not there yet
 #
 #   -a  copy FILE to /work/NAME in the guest, which is also where the command starts; directories with what is in them
 #   -o  what the command leaves in /out comes here
 #   -s  a directory that the guest shares, as /host (9p): what either side writes there, the other sees at once
-#   -k  kernel of another Debian suite (bookworm 6.1, trixie 6.12, sid)
+#   -k  kernel of another Debian suite (bullseye 5.10, bookworm 6.1, trixie 6.12, sid)
 #   -t  seconds until it is given up (720, booting included)
 #   -n  no systemd: the command is run by pid 1 of the initial RAM disk's shell; a few seconds, for kernel questions
 #
 # The command's output comes to standard output and its exit status is that of this script (120 and up: the guest
-# failed, see target/guest/console.log). In the guest: runc, crun, busybox, strace, uidmap, a user `user` (1000) with
+# failed, see target/guest/console-*.log). In the guest: runc, crun, podman, busybox, strace, uidmap, a user `user` (1000) with
 # subordinate ids and a systemd session of his own. Every run starts from the same image, which is kept in target/guest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,8 +24,9 @@ limit=720
 systemd=1
 out=
 share=
+build=
 add=()
-while getopts k:t:a:o:s:n option; do
+while getopts k:t:a:o:s:nb option; do
   case $option in
     k) kernel_suite=$OPTARG ;;
     t) limit=$OPTARG ;;
@@ -32,11 +34,12 @@ while getopts k:t:a:o:s:n option; do
     o) out=$OPTARG ;;
     s) share=$(realpath -e "$OPTARG") ;;
     n) systemd= ;;
+    b) build=1 ;;
     *) exit 120 ;;
   esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || { sed -n '2,/^set/{/^#/s/^# \?//p}' "$0" >&2; exit 120; }
+[ $# -gt 0 ] || [ -n "$build" ] || { sed -n '2,/^set/{/^#/s/^# \?//p}' "$0" >&2; exit 120; }
 
 cache=${GUEST_CACHE:-$PWD/target/guest}
 mirror=${GUEST_MIRROR:-http://deb.debian.org/debian}
@@ -54,12 +57,13 @@ done
 [ "$(id -u)" = 0 ] || fail "needs root, for debootstrap"
 
 packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,kmod,runc,crun,busybox-static,uidmap,iproute2,strace
-packages=$packages,procps,apparmor,util-linux,sudo,jq
+packages=$packages,procps,apparmor,util-linux,sudo,jq,podman,conmon,netavark,catatonit
 
 # The newest kernel of a suite, unpacked to $cache/kernel-SUITE: vmlinuz, modules, and an initial RAM disk.
 kernel() {
-  local to=$cache/kernel-$1 lists index name path version
-  [ ! -e "$to/initrd" ] || return 0
+  local to=$cache/kernel-$1 lists index name path version recipe
+  recipe=$(declare -f kernel)
+  [ "$(cat "$to/recipe" 2>/dev/null)" != "$recipe" ] || return 0
   echo "guest: fetching the kernel of $1" >&2
   rm -rf "$to.new"
   mkdir -p "$to.new/lists/partial" "$to.new/cache/archives/partial"
@@ -67,9 +71,10 @@ kernel() {
     -oDir::Cache="$to.new/cache" -oAPT::Sandbox::User=root -oAPT::Architecture=amd64)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$to.new/sources"
   apt-get "${lists[@]}" update -qq >&2
-  index=$(apt-cache "${lists[@]}" show linux-image-amd64 | sed -n 's/^Depends: *\([^ ,]*\).*/\1/p' | head -1)
-  # sid splits the package: the image itself is in linux-binary-….
-  name=$(apt-cache "${lists[@]}" depends --important "$index" 2>/dev/null | sed -n 's/.*Depends: *\(linux-binary-[^ ]*\|linux-modules-[^ ]*\)/\1/p')
+  index=$(apt-cache "${lists[@]}" show linux-image-amd64 | sed -n 's/^Depends:.*\(linux-image-[^ ,]*\).*/\1/p' | head -1)
+  # sid splits the package: the image itself is in linux-binary-…, what is built in stands in linux-base-….
+  name=$(apt-cache "${lists[@]}" depends --important "$index" 2>/dev/null |
+    sed -n 's/.*Depends: *\(linux-\(binary\|modules\|base\)-[0-9][^ ]*\)/\1/p')
   (cd "$to.new" && apt-get "${lists[@]}" download -qq "$index" $name >&2)
   for path in "$to.new"/*.deb; do dpkg -x "$path" "$to.new/tree"; done
   version=$(basename "$(ls -d "$to.new"/tree/usr/lib/modules/*/ "$to.new"/tree/lib/modules/*/ 2>/dev/null | head -1)")
@@ -80,10 +85,11 @@ kernel() {
   initrd "$to.new" "$version"
   # Of the modules only what containers may need goes into the guest.
   (cd "$to.new/modules/lib/modules/$version/kernel" && rm -rf sound && cd drivers &&
-    find . -mindepth 1 -maxdepth 1 ! -name block ! -name net ! -name virtio ! -name md ! -name char -exec rm -rf {} + &&
-    cd net && find . -mindepth 1 -maxdepth 1 ! -name 'veth*' ! -name 'dummy*' ! -name 'tun*' ! -name 'macvlan*' -exec rm -rf {} +)
+    find . -mindepth 1 -maxdepth 1 ! -name block ! -name net ! -name virtio ! -name md ! -name char ! -name infiniband -exec rm -rf {} + &&
+    rm -rf infiniband/hw infiniband/ulp && cd net && find . -mindepth 1 -maxdepth 1 ! -name 'veth*' ! -name 'dummy*' ! -name 'tun*' ! -name 'macvlan*' -exec rm -rf {} +)
   depmod -b "$to.new/modules" "$version"
   rm -rf "$to.new/tree" "$to.new/lists" "$to.new/cache" "$to.new"/*.deb
+  echo "$recipe" >"$to.new/recipe"
   rm -rf "$to"
   mv "$to.new" "$to"
 }
@@ -131,6 +137,8 @@ if grep -q guest.plain /proc/cmdline; then
   for at in dev proc sys; do mount --move /$at /root/$at; done
   mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
   mount -t tmpfs tmpfs /root/run
+  mount -t securityfs securityfs /root/sys/kernel/security
+  ln -s /proc/self/fd /root/dev/fd
   # As switch_root does it: in a chroot, what enters a container's mount namespace would find the RAM disk as its root.
   cd /root && mount --move . / && exec chroot . /bin/busybox sh -c '/usr/local/sbin/guest-run; busybox poweroff -f'
 fi
@@ -203,13 +211,18 @@ UNIT
   echo "$recipe" >"$cache/recipe"
 }
 
-# One lock for building; runs share the results.
-exec 9>"$cache/lock"
-flock 9
-root
-kernel "$kernel_suite"
-pack "$cache/kernel-$kernel_suite"
-flock -u 9
+# A lock for each of the parts, which several runs may build at once and all share.
+locked() {
+  exec 9>"$cache/$1.lock"
+  flock 9
+  shift
+  "$@"
+  exec 9>&-
+}
+locked "kernel-$kernel_suite" kernel "$kernel_suite"
+locked "kernel-$kernel_suite" pack "$cache/kernel-$kernel_suite"
+locked root root
+[ -z "$build" ] || exit 0
 
 run=$(mktemp -d "$cache/run.XXXXXX")
 trap 'rm -rf "$run"' EXIT
@@ -231,7 +244,7 @@ done
 tar cf "$run/in.tar" -C "$run/work" .
 truncate -s 64M "$run/out.tar"
 
-console=$cache/console.log
+console=$cache/console-$kernel_suite.log
 append="console=ttyS0 panic=-1 quiet loglevel=3 conformance.disposable"
 [ -n "$systemd" ] && append+=" systemd.show_status=0" || append+=" guest.plain"
 host=()

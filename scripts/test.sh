@@ -67,7 +67,7 @@ fi
 # The same binary under Podman, Docker, containerd and Buildah (docs/engines.md). It installs them, and skips what it cannot.
 phase engines conformance/engines/run.sh --phase "$target/release/runtime"
 phase package scripts/deb.sh --test
-# systemd, pure cgroup v2, AppArmor and another kernel: in a virtual machine, in at most 12 minutes.
+# systemd, pure cgroup v2, AppArmor, Podman under systemd, and other kernels: in virtual machines, in at most 12 minutes.
 phase guest env RUNTIME="$PWD/$target/release/runtime" scripts/guest-lane.sh
 
 if ! command -v cargo-fuzz >/dev/null; then

@@ -10,6 +10,7 @@
  *   floor --root DIR create --bundle B --pid-file F ID
  *   floor --root DIR start|state ID         floor --root DIR delete [--force] ID
  *   floor --root DIR exec ID PROGRAM        floor --root DIR list
+ * and `floor --root DIR cgroups N`: the cgroup's part of N runs, without the containers.
  * The bundle's last letter says which config it holds: `true`, `filter` (true with a seccomp filter), `sleep`.
  */
 #define _GNU_SOURCE
@@ -84,6 +85,7 @@ static int make_cgroup(const char *id) {
     union bpf_attr attach = {.target_fd = cgroup, .attach_bpf_fd = program, .attach_type = BPF_CGROUP_DEVICE,
         .attach_flags = BPF_F_ALLOW_MULTI};
     TRY(syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach));
+    close(program);
     return cgroup;
 }
 
@@ -365,6 +367,14 @@ static int list(const char *root) {
     return 0;
 }
 
+static int cgroups(int count) {
+    while (count-- > 0) {
+        close(make_cgroup("bench-cgroup"));
+        remove_cgroup("bench-cgroup");
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc < 4)
         return 2;
@@ -383,5 +393,7 @@ int main(int argc, char **argv) {
         return read_state(open_state(root, id), id, 1) < 0;
     if (!strcmp(verb, "list"))
         return list(root);
+    if (!strcmp(verb, "cgroups"))
+        return cgroups(atoi(id));
     return 2;
 }

@@ -15,6 +15,10 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
         ("write-exes", [seconds, path]) => write_exes(seconds.parse().unwrap_or(1), path),
         ("fake-input", []) => crate::sys::fake_input(),
         ("copy", []) => copy(),
+        ("kernel", []) => {
+            println!("{}", crate::sys::kernel());
+            0
+        }
         ("write-fds", [path]) => status(std::fs::write(path, crate::report::descriptors().to_string())),
         ("notify", [message, then @ ..]) => notify(message, then),
         ("echo", words) => {

@@ -112,3 +112,52 @@ pub fn fake_input() -> i32 {
     // SAFETY: TIOCSTI reads one byte through the pointer, which lives across the call.
     tries.into_iter().filter(|request| unsafe { libc::ioctl(0, *request, &raw const byte) } == 0).count() as i32
 }
+
+/// A system call with arguments with which it must fail; its errno, 0 if it does not.
+///
+/// # Safety
+/// Every pointer among the arguments is null, or leads to memory that is as large as the call may read.
+unsafe fn failed(number: libc::c_long, args: [i64; 6]) -> i32 {
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: by the caller's promise.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result >= 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
+}
+
+/// Which features this kernel has, by the names they have in docs/kernel.md. Nothing is changed: each call is made so
+/// that it fails, and the errno tells whether the kernel knew what was asked for.
+pub fn kernel() -> Value {
+    // SAFETY: all pointers are null.
+    let call = |number, args: [i64; 6]| unsafe { failed(number, args) };
+    let known = |number, args: [i64; 6]| call(number, args) != libc::ENOSYS;
+    let none = [-1, 0, 0, 0, 0, 0];
+    // struct mount_attr with MOUNT_ATTR_NOSYMFOLLOW to be set.
+    let attr: [u64; 4] = [0x20_0000, 0, 0, 0];
+    let empty = 0u8;
+    let (empty_at, attr_at) = ((&raw const empty) as i64, (&raw const attr) as i64);
+    // SAFETY: an empty path and a struct of the size given, both alive; there is no descriptor -1.
+    let nosymfollow = unsafe { failed(libc::SYS_mount_setattr, [-1, empty_at, 0x1000, attr_at, 32, 0]) };
+    // struct clone_args: a cgroup's descriptor that is not open.
+    let clone: [u64; 11] = [0x2_0000_0000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 << 30];
+    // SAFETY: a struct of the size given, alive; without a cgroup no process is made.
+    let into_cgroup = unsafe { failed(libc::SYS_clone3, [(&raw const clone) as i64, 88, 0, 0, 0, 0]) };
+    let filter = |flags: i64| call(libc::SYS_seccomp, [1, flags, 0, 0, 0, 0]) == libc::EFAULT;
+    let own = |name: &str| std::path::Path::new("/proc/self").join(name).exists();
+    json!({
+        "clone3": known(libc::SYS_clone3, [0; 6]),
+        "CLONE_INTO_CGROUP": into_cgroup == libc::EBADF,
+        "pidfd_open": known(libc::SYS_pidfd_open, none),
+        "open_tree": known(libc::SYS_open_tree, none),
+        "fsopen": known(libc::SYS_fsopen, none),
+        "openat2": known(libc::SYS_openat2, none),
+        "pidfd_getfd": known(libc::SYS_pidfd_getfd, none),
+        "faccessat2": known(libc::SYS_faccessat2, none),
+        "close_range": known(libc::SYS_close_range, [1, 0, 0, 0, 0, 0]),
+        "mount_setattr": known(libc::SYS_mount_setattr, none),
+        "MOUNT_ATTR_NOSYMFOLLOW": nosymfollow == libc::EBADF,
+        "SECCOMP_FILTER_FLAG_NEW_LISTENER": filter(1 << 3),
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": filter(1 << 3 | 1 << 5),
+        "MFD_EXEC": call(libc::SYS_memfd_create, [0, 0x10, 0, 0, 0, 0]) == libc::EFAULT,
+        "time namespaces": own("ns/time"),
+    })
+}

@@ -5,6 +5,7 @@
 //! own with a plain cgroup2 view (crun refuses hybrid hosts) and leaves nothing behind.
 
 mod bundle;
+mod cgroup;
 mod filter;
 mod host;
 mod measure;
@@ -47,6 +48,12 @@ fn inside(options: &Options) -> Result<()> {
     let programs = program::build()?;
     let peers = peer::find(options, &programs)?;
     let host = host::prepare()?;
+    if options.cgroups {
+        let line = cgroup::compare(&programs, options.rounds, host.path());
+        host.leave();
+        say(&line?);
+        return Ok(());
+    }
     bundle::write(&host.path().join(verb::FULL), true)?;
     bundle::write(&host.path().join(verb::NO_RULES), false)?;
     let mut bench = verb::Bench::new(options, &programs, &peers, host.path());

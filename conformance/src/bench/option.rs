@@ -11,6 +11,7 @@ usage: bench [OPTION…]
   --runtime PATH=NAME  compare this runtime too; may be repeated
   --only VERB          measure one of run, run+seccomp, create+start+delete, exec, state, list, parallel;
                        may be repeated
+  --cgroups            only the cgroup's part of a run, by our library and by the floor
   --list N             containers that `list` shows (default 100)
   --parallel N         containers of `parallel`, 8 at a time (default 50)
   --json FILE          write every figure to FILE
@@ -25,6 +26,7 @@ pub struct Options {
     pub rounds: usize,
     pub runtimes: Vec<(PathBuf, String)>,
     pub only: Vec<Verb>,
+    pub cgroups: bool,
     pub list: usize,
     pub parallel: usize,
     pub json: Option<PathBuf>,
@@ -38,6 +40,7 @@ impl Options {
             rounds: 20,
             runtimes: Vec::new(),
             only: Vec::new(),
+            cgroups: false,
             list: 100,
             parallel: 50,
             json: None,
@@ -49,6 +52,7 @@ impl Options {
             match arg {
                 "-h" | "--help" => options.help = true,
                 "--markdown" => options.quiet = true,
+                "--cgroups" => options.cgroups = true,
                 "--rounds" => options.rounds = number(value()?)?,
                 "--list" => options.list = number(value()?)?,
                 "--parallel" => options.parallel = number(value()?)?,

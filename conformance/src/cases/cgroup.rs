@@ -1,14 +1,14 @@
 //! cgroups: limits arrive, the process is in, and all of it goes with the container.
 
 use crate::cases;
-use crate::test::{Outcome, Test};
+use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
 
 cases!["cgroup":
     limits_are_written, pids_limit_holds, path_is_used, path_with_dots_stays_inside, no_path_means_the_id, a_used_one_is_refused,
-    gone_after_delete, kill_reaches_children,
+    gone_after_delete, kill_reaches_children, covered_hierarchies_do_not_count,
 ];
 
 fn limits_are_written(t: &Test) -> Outcome {
@@ -122,4 +122,30 @@ fn kill_reaches_children(t: &Test) -> Outcome {
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_for("the end of all", || crate::leak::processes(&t.id).is_empty())?;
     t.delete().map(drop)
+}
+
+/// As engines in containers leave it: the names of the hierarchies are there no more, or lead elsewhere.
+fn covered_hierarchies_do_not_count(t: &Test) -> Outcome {
+    t.cgroups_v1()?;
+    if !t.runtime.is_ours() {
+        return skip("others refuse such a host, or take the table at its word");
+    }
+    let mut bundle = t.bundle()?;
+    bundle.remove("/linux/resources");
+    bundle.remove("/linux/cgroupsPath");
+    let bundle = bundle.probe(&["exit", "7"]);
+    bundle.save()?;
+    let path = bundle.path.to_string_lossy();
+    for cover in [
+        "mount -t tmpfs none /sys/fs/cgroup",
+        "mount -t tmpfs none /sys/fs/cgroup/unified",
+        "umount /sys/fs/cgroup/unified",
+        "mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified",
+    ] {
+        let script = format!("{cover} && exec \"$@\"");
+        let before = ["unshare", "-m", "sh", "-c", &script, "sh"];
+        let output = t.finish(t.command(&before, &["run", "--bundle", &path, &t.id]))?;
+        check_eq!(output.code, 7, "exit status after {cover}: {}", output.stderr);
+    }
+    Ok(())
 }

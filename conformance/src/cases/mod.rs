@@ -9,12 +9,14 @@ mod clock;
 mod device;
 mod exec;
 mod features;
+mod field;
 mod hook;
 mod hostile;
 mod ids;
 mod inspect;
 mod intruder;
 mod isolation;
+mod kernel;
 mod label;
 mod lifecycle;
 mod limits;
@@ -68,9 +70,11 @@ pub fn all() -> Vec<Case> {
         device::CASES,
         exec::CASES,
         features::CASES,
+        field::CASES,
         hook::CASES,
         ids::CASES,
         inspect::CASES,
+        kernel::CASES,
         label::CASES,
         limits::CASES,
         live::CASES,

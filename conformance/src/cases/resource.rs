@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 cases!["resource":
     limits_are_in_the_files, memory_limit_kills, pids_limit_stops_forks, cpu_quota_throttles, cpuset_binds,
+    callers_processors_are_not_inherited,
     denied_device_is_denied, allowed_device_is_allowed, default_devices_survive_deny_all, every_hierarchy_is_entered,
     occupied_is_refused, frozen_is_refused, cgroups_made_inside_are_removed, frozen_container_is_deleted,
     orphans_are_killed, bad_limit_leaves_nothing, unified_is_refused_on_v1, hugepages_on_the_unified_side,
@@ -119,8 +120,32 @@ fn cpu_quota_throttles(t: &Test) -> Outcome {
 }
 
 fn cpuset_binds(t: &Test) -> Outcome {
-    let report = t.report(&limited(t, json!({ "cpu": { "cpus": "1" } }))?)?;
-    check_eq!(report.status("Cpus_allowed_list"), "1", "processors");
+    let bundle = limited(t, json!({ "cpu": { "cpus": "1" } }))?;
+    check_eq!(t.report(&bundle)?.status("Cpus_allowed_list"), "1", "processors");
+    t.sleeper(bundle)?;
+    let inside = t.rt(&["exec", &t.id, "/probe", "report"])?;
+    t.delete()?;
+    let report = crate::report::Report::parse(&inside.stdout)?;
+    check_eq!(report.status("Cpus_allowed_list"), "1", "processors of an exec");
+    Ok(())
+}
+
+/// What the caller may run on is his affair: on version 1 the move to the CPU set undoes it, on version 2 we do.
+fn callers_processors_are_not_inherited(t: &Test) -> Outcome {
+    let bundle = limited(t, json!({}))?;
+    if !t.runtime.is_ours() {
+        return skip("runc since 1.4 does so on version 2, others do not");
+    }
+    let own = fs::read_to_string("/proc/self/status")?;
+    let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap_or_default().to_owned();
+    if own == "0" {
+        return skip("one processor is all there is");
+    }
+    bundle.save()?;
+    let words = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
+    let output = t.finish(t.command(&["taskset", "-c", "0"], &words))?;
+    check_eq!(output.code, 0, "run: {}", output.stderr);
+    check_eq!(crate::report::Report::parse(&output.stdout)?.status("Cpus_allowed_list"), own, "processors");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::io::Read;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::mounts::{Table, unescape};
 use crate::cgroup::{Hierarchy, Layout, Mode};
 use crate::{Error, Result};
 
@@ -42,11 +43,13 @@ fn unified(own: bool) -> Result<Layout> {
     Ok(Layout { mode: Mode::V2, hierarchies: vec![hierarchy] })
 }
 
-/// The layout a mount table shows. A hierarchy mounted twice counts once, beneath `/sys/fs/cgroup` if it is there.
+/// The layout a mount table shows. A hierarchy mounted twice counts once, beneath `/sys/fs/cgroup` if it is there; one
+/// whose mount point leads elsewhere by now does not count.
 fn mounted(mountinfo: &str, own: &str) -> Layout {
+    let table = Table::of(mountinfo);
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in mountinfo.lines() {
-        let Some(next) = hierarchy(line, own) else { continue };
+        let Some(next) = hierarchy(line, own).filter(|_| !table.is_covered(line)) else { continue };
         match found.iter_mut().find(|h| h.v2 == next.v2 && h.controllers == next.controllers) {
             None => found.push(next),
             Some(old) if !below_root(&old.mount) && below_root(&next.mount) => *old = next,
@@ -120,22 +123,13 @@ fn beneath(path: &str, root: &str) -> Option<String> {
     }
 }
 
-/// Undoes the octal escapes of mountinfo.
-pub(super) fn unescape(text: &str) -> String {
-    let mut out = text.to_owned();
-    for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        out = out.replace(escape, plain);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MOUNTS: &str = "\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
-40 31 0:30 / /mnt/copy rw - cgroup cgroup rw,cpu,cpuacct
+39 23 0:30 / /mnt/copy rw - cgroup cgroup rw,cpu,cpuacct
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
 35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
 40 31 0:37 / /sys/fs/cgroup/my\\040name rw,relatime - cgroup cgroup rw,xattr,release_agent=/x,name=systemd
@@ -162,6 +156,23 @@ mod tests {
             ]
         );
         assert_eq!(mounted("31 23 0:28 / /x rw - tmpfs tmpfs rw", OWN).mode, Mode::None);
+    }
+
+    /// As `umount -R`, `mount` and the like leave it: the same names, other file systems.
+    #[test]
+    fn covered_ones_do_not_count() {
+        let mode = |more: &str| mounted(&format!("{MOUNTS}{more}"), OWN).mode;
+        assert_eq!(mode("50 31 0:40 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"), Mode::V1, "the one at /mnt/copy is left");
+        assert_eq!(mode("50 23 0:40 / /sys/fs rw - tmpfs tmpfs rw\n"), Mode::V1);
+        assert_eq!(mode("50 41 0:40 / /sys/fs/cgroup/unified rw - tmpfs tmpfs rw\n"), Mode::V1);
+        // On top of what covers, and beside it.
+        assert_eq!(
+            mode(
+                "50 31 0:40 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n51 50 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+            ),
+            Mode::Hybrid
+        );
+        assert_eq!(mode("50 31 0:40 / /sys/fs/cgrou rw - tmpfs tmpfs rw\n"), Mode::Hybrid);
     }
 
     #[test]

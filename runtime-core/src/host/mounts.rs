@@ -1,8 +1,8 @@
-//! Mounts of the host that matter where its tree stays around or behind the container's root.
+//! The mount table: which mounts can be reached by their names, and which matter where the host's tree stays around or
+//! behind the container's root.
 
 use std::fs;
 
-use super::cgroup::unescape;
 use crate::{Error, Result};
 
 /// Mount points of every whole procfs and sysfs, the last mounted first.
@@ -37,6 +37,54 @@ fn whole(line: &str) -> Option<String> {
     let (root, point) = (left.next()?, left.next()?);
     let kernel = matches!(right.split(' ').next()?, "proc" | "sysfs");
     (kernel && root == "/").then(|| unescape(point))
+}
+
+/// Undoes the octal escapes of mountinfo.
+pub(super) fn unescape(text: &str) -> String {
+    let mut out = text.to_owned();
+    for (escape, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        out = out.replace(escape, plain);
+    }
+    out
+}
+
+/// The mounts of a mountinfo (proc(5)): number, parent's number, mount point as it is written there.
+pub(super) struct Table<'a>(Vec<(&'a str, &'a str, &'a str)>);
+
+impl<'a> Table<'a> {
+    pub(super) fn of(mountinfo: &'a str) -> Self {
+        Self(mountinfo.lines().filter_map(Self::entry).collect())
+    }
+
+    fn entry(line: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
+        let mut words = line.split(' ');
+        Some((words.next()?, words.next()?, words.nth(2)?))
+    }
+
+    /// True if the mount point of this line leads to another mount: one on top of it, or one that was mounted over a
+    /// directory above.
+    pub(super) fn is_covered(&self, line: &'a str) -> bool {
+        let Some(own) = Self::entry(line) else { return false };
+        // From the mount itself to the first one: what else is mounted on it where the mount below it is, or above that.
+        let (mut on, mut below) = (own.0, own);
+        loop {
+            let hides = |(id, parent, point): &(&str, &str, &str)| {
+                *parent == on && *id != below.0 && is_beneath(below.2, point)
+            };
+            if self.0.iter().any(hides) {
+                return true;
+            }
+            if on != below.0 {
+                let Some(next) = self.0.iter().find(|(id, parent, _)| *id == on && *parent != on) else { return false };
+                below = *next;
+            }
+            on = below.1;
+        }
+    }
+}
+
+fn is_beneath(path: &str, above: &str) -> bool {
+    path.strip_prefix(above.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

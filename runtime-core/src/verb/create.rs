@@ -70,7 +70,8 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
             if inline { started(&mut dir, container) } else { Ok(container) }
         }
         Err(error) => {
-            let refused = error.errno() == Some(libc::ENOMEM);
+            // execve(2) of 5.10 has E2BIG for no memory to copy the arguments to.
+            let refused = matches!(error.errno(), Some(libc::ENOMEM | libc::E2BIG));
             let shortage = place.cgroup.as_ref().and_then(|cgroup| cgroup.out_of_memory(refused));
             if let Err(left) = undo(&dir, &record, place) {
                 runtime.log(Level::Warning, &format!("delete --force {} is needed: {left}", request.id));
