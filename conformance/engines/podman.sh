@@ -1,9 +1,10 @@
 # Podman with conmon: containers in front and behind, exec, logs, stop, limits, networks.
-# needs: podman conmon catatonit script iptables ip gcc curl setpriv newuidmap
+# needs: podman conmon catatonit script iptables ip curl setpriv newuidmap
 # shellcheck shell=sh disable=SC2016
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
+about "podman $(podman --version | cut -d' ' -f3), conmon $(conmon --version | sed -n '1s/.* //p')"
 multi_stage bb
 ip link set lo up 2> /dev/null
 
@@ -11,6 +12,8 @@ cat > "$PLACE/containers.conf" <<EOF
 [containers]
 cgroupns = "private"
 log_driver = "k8s-file"
+# Newer ones ask for hard limits that this machine may not give.
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -170,7 +173,7 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
     chmod 755 "$PLACE"
     chmod 700 "$PLACE/u/run"
     chown -R 61234:61234 "$PLACE/u"
-    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime_supports_json = ["crun", "runc", "runtime"]\n' > "$PLACE/u/containers.conf"
+    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime_supports_json = ["crun", "runc", "runtime"]\n[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n' > "$PLACE/u/containers.conf"
     printf '#!/bin/sh\ncd %s/u && exec setpriv --reuid 61234 --regid 61234 --clear-groups env -u TMPDIR HOME=%s/u XDG_RUNTIME_DIR=%s/u/run CONTAINERS_CONF=%s/u/containers.conf podman --storage-driver vfs --runtime %s "$@"\n' \
         "$PLACE" "$PLACE" "$PLACE" "$PLACE" "$RUNTIME" > "$PLACE/rl"
     chmod +x "$PLACE/rl"

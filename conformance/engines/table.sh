@@ -1,0 +1,60 @@
+# The tables of docs/engines.md, from the results of one run. Sourced by run.sh.
+# shellcheck shell=sh disable=SC2154 # variables of run.sh
+
+# table RUNTIME: every engine of both suites with runc and with RUNTIME; what they say meanwhile goes to standard error.
+table() {
+    for engine in $ENGINES; do
+        for each in $engine $engine@$suite_wanted; do
+            for by in runc "$1"; do engine_run "$each" "$by" >&2; done
+        done
+    done
+    echo "Made on $(date +%Y-%m-%d) by \`run.sh --table\`, Linux $(uname -r), $(nproc) cores."
+    echo
+    echo "| engine | scenarios | passed with runc | passed with runtime |"
+    echo "| --- | --- | --- | --- |"
+    for engine in $ENGINES; do
+        for each in $engine $engine@$suite_wanted; do summary "$each" "$1"; done
+    done
+    for engine in $ENGINES; do scenarios "$engine" "$1"; done
+}
+
+# about ENGINE RUNTIME: the line in which the script has told the engine's version.
+about() { sed -n 's/^about //p' "$scratch/$1-$(basename "$2").results"; }
+by() { sed -n 's/^runtime //p' "$scratch/$1-$(basename "$2").results"; }
+count() { grep -cE "^($1) " "$2"; }
+
+summary() {
+    ours=$scratch/$1-$(basename "$2").results control=$scratch/$1-runc.results
+    [ -n "$(about "$1" "$2")" ] || { echo "| $1 | 0 | | skipped: $(sed -n 's/.*\t//p' "$ours" | head -1) |"; return; }
+    echo "| $(about "$1" "$2") | $(count 'passed|failed|skipped' "$ours") | $(count passed "$control") ($(by "$1" runc))" \
+        "| $(count passed "$ours") |"
+}
+
+# scenarios ENGINE RUNTIME: a row for each, a column for each suite and runtime; below it why something was skipped.
+scenarios() {
+    old=$scratch/$1 new=$scratch/$1@$suite_wanted name=$(basename "$2")
+    printf '\n### %s\n\n' "$1"
+    echo "| scenario | engine | runc | runtime | newer engine | runc | runtime |"
+    echo "| --- | --- | --- | --- | --- | --- | --- |"
+    awk -F '\t' -v old="$(about "$1" "$2")" -v new="$(about "$1@$suite_wanted" "$2")" '
+        FNR == 1 { column++ }
+        /^(passed|failed|skipped) / {
+            verdict = $1; sub(/ .*/, "", verdict)
+            what = $1; sub(/^[a-z]+ /, "", what)
+            if (!(what in seen)) { order[++rows] = what; seen[what] = 1 }
+            said[what, column] = verdict
+            if (verdict == "skipped") why[what] = $2
+        }
+        END {
+            split(old, a, /[,:]/); split(new, b, /[,:]/)
+            for (n = 1; n <= rows; n++) {
+                what = order[n]
+                if (what == "all") continue
+                shown = what; gsub(/\|/, "\\|", shown)
+                printf "| %s | %s | %s | %s | %s | %s | %s |\n", shown, a[1], cell(1), cell(2), b[1], cell(3), cell(4)
+            }
+            for (n = 1; n <= rows; n++) if (order[n] in why) printf "\nSkipped, %s: %s\n", order[n], why[order[n]]
+        }
+        function cell(at) { return ((what, at) in said) ? said[what, at] : "" }
+    ' "$old-runc.results" "$old-$name.results" "$new-runc.results" "$new-$name.results"
+}
