@@ -5,28 +5,23 @@ set -u
 . "$(dirname "$0")/lib.sh"
 make_image
 about "docker $(dockerd --version | sed 's/.*version \([^,+]*\).*/\1/'), containerd $(containerd --version | cut -d' ' -f3)"
-mkdir -p "$PLACE/b"
 multi_stage bb
-printf '{"runtimes":{"tested":{"path":"%s"},"crun":{"path":"/usr/bin/crun"}},"default-runtime":"tested","live-restore":true}' "$RUNTIME" > "$PLACE/daemon.json"
-ip link set lo up 2> /dev/null
-mount -t tmpfs tmpfs /etc/docker 2> /dev/null
-# serve OPTION...: the daemon, until it says so in the log.
-serve() {
-    : > "$PLACE/log"
-    (dockerd --config-file "$PLACE/daemon.json" -H "unix://$PLACE/sock" --exec-root "$PLACE/exec" \
-        --pidfile "$PLACE/pid" --cgroup-parent "/$PARENT" --storage-driver overlay2 \
-        --exec-opt native.cgroupdriver=cgroupfs "$@"; echo "dockerd ended: $?") > "$PLACE/log" 2>&1 &
-    wait_for 30 timeout 3 docker -H "unix://$PLACE/sock" version || { tail -20 "$PLACE/log"; exit 1; }
-}
-served() {
-    kill "$(cat "$PLACE/pid")"
-    wait_for 20 grep -q "dockerd ended" "$PLACE/log"
-}
-serve --data-root "$PLACE/data"
-printf '#!/bin/sh\nexec timeout 30 docker -H unix://%s/sock "$@"\n' "$PLACE" > "$PLACE/d"
-printf '#!/bin/sh\nexec %s/d run "$@"\n' "$PLACE" > "$PLACE/run"
-chmod +x "$PLACE/d" "$PLACE/run"
-D=$PLACE/d RUN=$PLACE/run
+# Images to build.
+mkdir -p "$PLACE/b"
+printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > "$PLACE/b/Dockerfile"
+printf 'FROM bb\nRUN exit 9\n' > "$PLACE/b/Fails"
+echo s3cret > "$PLACE/b/secret"
+cat > "$PLACE/b/Mounts" <<'FILE'
+FROM bb
+RUN --mount=type=secret,id=x --mount=type=cache,target=/c \
+    cp /run/secrets/x /said && chmod 644 /said && touch /c/x
+RUN --mount=type=cache,target=/c [ ! -s /run/secrets/x ] && ls /c >> /said
+CMD cat /said
+FILE
+printf '#!/bin/sh\nexport DOCKER_BUILDKIT=1\nexec %s/d build --no-cache "$@" %s\n' "$PLACE" "$PLACE/b" > "$PLACE/bk"
+chmod +x "$PLACE/bk"
+BK=$PLACE/bk
+. "$(dirname "$0")/dockerd.sh"
 "$D" import "$PLACE/image.tar" bb > /dev/null || { tail -20 "$PLACE/log"; exit 1; }
 
 if [ -n "$STORM" ]; then
@@ -100,11 +95,24 @@ scenario "restart policy" 0 "*[1-9]" sh -c "$RUN -d --name rr --restart on-failu
 scenario "health check" 0 "*healthy*" sh -c "$RUN -d --name hh --health-cmd 'test -e /etc/passwd' --health-interval 0.3s bb sleep 100 > /dev/null; sleep 2; $D inspect -f '{{.State.Health.Status}}' hh; $D rm -f hh"
 scenario "join pid, ipc, network of another" 0 "*sleep 77*" sh -c "$RUN -d --name jj --ipc shareable bb sleep 77 > /dev/null; $RUN --rm --pid container:jj --ipc container:jj --net container:jj bb ps; $D rm -f jj > /dev/null"
 scenario "own network: names" 0 "*64 bytes*" sh -c "$D network create nn > /dev/null; $RUN -d --name kk --net nn bb sleep 100 > /dev/null; $RUN --rm --net nn bb ping -c 1 kk; $D rm -f kk > /dev/null; $D network rm nn > /dev/null"
-scenario "build" 0 "*built*" sh -c "printf 'FROM bb\nRUN echo built > /x && id\nCMD cat /x\n' > $PLACE/b/Dockerfile && DOCKER_BUILDKIT=0 $D build -q -t b $PLACE/b > /dev/null && $RUN --rm b"
+scenario "build" 0 "*built*" sh -c "DOCKER_BUILDKIT=0 $D build -q -t b $PLACE/b > /dev/null && $RUN --rm b"
 scenario "ten at once" 0 "10" sh -c "for n in 0 1 2 3 4 5 6 7 8 9; do $RUN --rm bb echo x & done | grep -c x"
 
 scenario "build: multi-stage, from scratch" 7 "from scratch" sh -c "DOCKER_BUILDKIT=0 $D build -q -t multi $PLACE/multi > /dev/null 2>&1 && $RUN --rm multi"
-scenario "build: a step that fails" "[1-9]*" "*returned a non-zero code: 9*" sh -c "printf 'FROM bb\\nRUN exit 9\\n' | DOCKER_BUILDKIT=0 $D build -"
+# BuildKit knows no runtimes and runs `runc` of the daemon's PATH, which notes its command lines.
+if docker buildx version > /dev/null 2>&1 || [ -z "$SUITE" ]; then
+    rm -f "$PLACE/runc.log"
+    scenario "BuildKit: build" 0 "*built" sh -c "$BK -q -t bk > /dev/null && $RUN --rm bk"
+    scenario "BuildKit: multi-stage, from scratch" 7 "from scratch" \
+        sh -c "DOCKER_BUILDKIT=1 $D build -q -t bkm $PLACE/multi > /dev/null && $RUN --rm bkm"
+    scenario "BuildKit: a step that fails" "[1-9]*" "*exit code: 9*" "$BK" -f "$PLACE/b/Fails"
+    scenario "BuildKit: a secret, a cache" 0 "s3cret?x" \
+        sh -c "$BK -q -f $PLACE/b/Mounts --secret id=x,src=$PLACE/b/secret -t bks > /dev/null && $RUN --rm bks"
+    scenario "BuildKit: it was the runtime that ran" 0 "*run *" cat "$PLACE/runc.log"
+else
+    skipped "BuildKit: build" "docker-buildx is not installed"
+fi
+scenario "build: a step that fails" "[1-9]*" "*returned a non-zero code: 9*" sh -c "DOCKER_BUILDKIT=0 $D build -f $PLACE/b/Fails $PLACE/b"
 scenario "restart policy on-failure: as often as it says" 0 "2 5" sh -c "$RUN -d --name r1 --restart on-failure:2 bb sh -c 'exit 5' > /dev/null; sleep 4; $D inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1; $D rm -f r1 > /dev/null"
 scenario "restart policy always: until it is stopped" 0 "exited" sh -c "$RUN -d --name r2 --restart always bb sleep 0.3 > /dev/null; sleep 3; [ \$($D inspect -f '{{.RestartCount}}' r2) -gt 1 ] && $D stop -t 1 r2 > /dev/null; sleep 1; $D inspect -f '{{.State.Status}}' r2; $D rm -f r2 > /dev/null"
 scenario "health check: an unhealthy one" 0 "unhealthy" sh -c "$RUN -d --name h2 --health-cmd false --health-retries 2 --health-interval 0.3s bb sleep 100 > /dev/null; sleep 3; $D inspect -f '{{.State.Health.Status}}' h2; $D rm -f h2 > /dev/null"
@@ -130,7 +138,7 @@ services:
   front: {image: bb, depends_on: [app], command: "sh -c 'until wget -q -O - http://app/x; do sleep 0.2; done'"}
 STACK
 if command -v docker-compose > /dev/null; then
-    printf '#!/bin/sh\ncd %s/stack && exec timeout 60 docker-compose -H unix://%s/sock "$@"\n' "$PLACE" "$PLACE" > "$PLACE/c"
+    printf '#!/bin/sh\ncd %s/stack && exec timeout 60 docker-compose "$@"\n' "$PLACE" > "$PLACE/c"
     chmod +x "$PLACE/c"
     scenario "compose up: three tiers" 0 "*stored*exited with code 0*" "$PLACE/c" up --exit-code-from front
     scenario "compose down" 0 "*" "$PLACE/c" down -t 1

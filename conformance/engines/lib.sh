@@ -125,9 +125,9 @@ wait_for() {
 # What is left on the host: cgroups of this run, processes, mounts, the runtime's own state.
 left_behind() {
     for dir in $(find /sys/fs/cgroup -maxdepth 6 -type d -path "*$PARENT*" 2> /dev/null | sort -r); do
-        # The parent is the engine's, and so is conmon's.
+        # The parent is the engine's, and so are conmon's and BuildKit's.
         case $dir in
-        */"$PARENT" | */conmon) rmdir "$dir" 2> /dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
+        */"$PARENT" | */conmon | */buildkit) rmdir "$dir" 2> /dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
         *) echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
         esac
     done
