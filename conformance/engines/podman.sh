@@ -8,39 +8,14 @@ about "podman $(podman --version | cut -d' ' -f3), conmon $(conmon --version | s
 multi_stage bb
 ip link set lo up 2> /dev/null
 
-cat > "$PLACE/containers.conf" <<EOF
-[containers]
-cgroupns = "private"
-log_driver = "k8s-file"
-# Newer ones ask for hard limits that this machine may not give.
-default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime_supports_json = ["crun", "runc", "runtime"]
-tmp_dir = "$PLACE/libpod"
-volume_path = "$PLACE/volumes"
-[network]
-network_config_dir = "$PLACE/networks"
-EOF
-export CONTAINERS_CONF="$PLACE/containers.conf"
-
-p() {
-    podman --root "$PLACE/storage" --runroot "$PLACE/runroot" --tmpdir "$PLACE/libpod" --storage-driver overlay \
-        --runtime "$RUNTIME" "$@"
-}
-# `podman` as one word for scenario.
-cat > "$PLACE/p" <<EOF
-#!/bin/sh
-exec podman --root $PLACE/storage --runroot $PLACE/runroot --tmpdir $PLACE/libpod --storage-driver overlay --runtime $RUNTIME "\$@"
-EOF
+. "$(dirname "$0")/podman-store.sh"
 # The engine's own parent cgroup, so that what is left can be told from others'.
 cat > "$PLACE/run" <<EOF
 #!/bin/sh
 exec $PLACE/p run --cgroup-parent /$PARENT "\$@"
 EOF
-chmod +x "$PLACE/p" "$PLACE/run"
-P=$PLACE/p RUN=$PLACE/run
+chmod +x "$PLACE/run"
+RUN=$PLACE/run
 
 p import "$PLACE/image.tar" bb > "$PLACE/log" 2>&1 || { cat "$PLACE/log"; exit 1; }
 
