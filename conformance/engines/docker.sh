@@ -24,6 +24,8 @@ BK=$PLACE/bk
 . "$(dirname "$0")/dockerd.sh"
 "$D" import "$PLACE/image.tar" bb > /dev/null || { tail -20 "$PLACE/log"; exit 1; }
 
+printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}' > "$PLACE/profile.json"
+
 if [ -n "$STORM" ]; then
     once() { case $1 in */*) set -- tested "$2" ;; esac; "$RUN" --rm --runtime "$1" --name "$2" bb echo ok; }
     . "$(dirname "$0")/storm.sh"
@@ -43,7 +45,7 @@ scenario "run: user, directory, environment, host name" 0 "1000 1000 /tmp B h" \
     "$RUN" --rm -u 1000:1000 -w /tmp -e A=B -h h bb sh -c 'echo $(id -u) $(id -g) $(pwd) $A $(hostname)'
 scenario "run --init" 0 "*init*" "$RUN" --rm --init bb cat /proc/1/cmdline
 scenario "run --read-only" 1 "*Read-only*" "$RUN" --rm --read-only bb touch /x
-scenario "run --tmpfs" 0 "*size=1024k*" "$RUN" --rm --tmpfs /t:size=1m,uid=7 bb grep ' /t ' /proc/mounts
+scenario "run --tmpfs: size, owner" 0 "*size=1024k,*uid=7*" "$RUN" --rm --tmpfs /t:size=1m,uid=7 bb grep ' /t ' /proc/mounts
 scenario "run -v: read-only bind" 1 "*Read-only*" "$RUN" --rm -v "$PLACE/image:/m:ro" bb touch /m/x
 scenario "run -v: named volume" 0 "kept" sh -c \
     "$RUN --rm -v vol:/m bb sh -c 'echo kept > /m/x' && $RUN --rm -v vol:/m bb cat /m/x"
@@ -52,6 +54,10 @@ scenario "run --cap-add" 0 "CapEff:	0000000000200000" "$RUN" --rm --cap-drop all
 scenario "run: default seccomp profile" 0 "Seccomp:	2" "$RUN" --rm bb grep Seccomp: /proc/self/status
 # No capability is asked for a user namespace, so that only the profile can refuse it.
 scenario "run: the profile is in force" 1 "*Operation not permitted*" "$RUN" --rm bb unshare -U true
+scenario "run --security-opt seccomp: a profile of one's own" 1 "*Operation not permitted*" \
+    "$RUN" --rm --security-opt "seccomp=$PLACE/profile.json" bb mkdir /x
+scenario "run --security-opt seccomp=unconfined" 0 "Seccomp:	0" \
+    "$RUN" --rm --security-opt seccomp=unconfined bb grep Seccomp: /proc/self/status
 scenario "run --privileged" 0 "Seccomp:	0" "$RUN" --rm --privileged bb grep Seccomp: /proc/self/status
 scenario "run --security-opt no-new-privileges" 0 "NoNewPrivs:	1" "$RUN" --rm --security-opt no-new-privileges bb grep NoNewPrivs /proc/self/status
 scenario "run --memory" 0 "33554432" "$RUN" --rm --memory 32m bb cat /sys/fs/cgroup/memory/memory.limit_in_bytes
@@ -84,11 +90,14 @@ scenario "ps of the paused" 0 "*Paused*" "$D" ps --format '{{.Status}}'
 scenario "unpause" 0 "dd" "$D" unpause dd
 scenario "update" 0 "dd" "$D" update --memory 64m --memory-swap 64m dd
 scenario "update: in force" 0 "67108864" "$D" exec dd cat /sys/fs/cgroup/memory/memory.limit_in_bytes
-scenario "cp out and in" 0 "root:*" sh -c "$D cp dd:/etc/passwd - | tar -xO && $D cp /etc/hostname dd:/h"
+scenario "cp out and in" 0 "root:*from outside" sh -c "echo from outside > $PLACE/h && $D cp dd:/etc/passwd - | tar -xO && $D cp $PLACE/h dd:/h 2> /dev/null && $D exec dd cat /h"
 scenario "stop" 0 "dd" "$D" stop -t 5 dd
 scenario "wait: the program's own exit" 0 "5" "$D" wait dd
 scenario "logs" 0 "started*stopping" "$D" logs dd
 scenario "start again, kill, wait" 0 "*137" sh -c "$D start dd; $D kill dd; $D wait dd"
+scenario "run --memory: the engine knows why it ended" 0 "true 137" sh -c \
+    "$RUN -d --name oo --memory 16m --memory-swap 16m bb sh -c 'x=\$(head -c 64m /dev/zero | tr \"\\0\" x); sleep 1' > /dev/null; $D wait oo > /dev/null; $D inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oo; $D rm -f oo > /dev/null"
+scenario "stop: killed after its time" 0 "*137" sh -c "$RUN -d --name st bb sh -c 'trap : TERM; while :; do sleep 0.1; done' > /dev/null; sleep 0.5; $D stop -t 1 st; $D wait st; $D rm st > /dev/null"
 scenario "restart" 0 "dd" "$D" restart -t 1 dd
 scenario "rm -f" 0 "dd" "$D" rm -f dd
 scenario "restart policy" 0 "*[1-9]" sh -c "$RUN -d --name rr --restart on-failure:3 bb sh -c 'exit 1' > /dev/null; sleep 2; $D inspect -f '{{.RestartCount}}' rr; $D rm -f rr > /dev/null"
@@ -127,6 +136,9 @@ scenario "API: create" 0 "201" "$API" "/containers/create?name=api" -o /dev/null
 scenario "API: start" 0 "204" "$API" /containers/api/start -X POST -w '%{http_code}'
 scenario "API: wait" 0 '*"StatusCode":6*' "$API" /containers/api/wait -X POST
 scenario "API: logs" 0 "*from the API*" sh -c "$API '/containers/api/logs?stdout=1' | tr -d '\\000'"
+scenario "API: exec and its exit status" 0 '*"ExitCode":4*' sh -c "$RUN -d --name ae bb sleep 100 > /dev/null
+    id=\$($API /containers/ae/exec -H 'Content-Type: application/json' -d '{\"Cmd\":[\"sh\",\"-c\",\"exit 4\"]}' | sed 's/.*\"Id\":\"\([0-9a-f]*\).*/\1/')
+    $API /exec/\$id/start -H 'Content-Type: application/json' -d '{}'; sleep 0.5; $API /exec/\$id/json; $D rm -f ae > /dev/null"
 scenario "API: delete" 0 "204" "$API" /containers/api -X DELETE -w '%{http_code}'
 # Compose: a server, and a client that finds it by its name.
 mkdir -p "$PLACE/stack"
@@ -177,6 +189,7 @@ if chosen "userns-remap: the container's root is not root" && [ -z "$STORM" ]; t
     scenario "userns-remap: off for one" 0 "*0 *0 *4294967295" "$RUN" --rm --userns host bb cat /proc/self/uid_map
     served
 fi
+skipped "checkpoint" "the runtime has no checkpoint"
 for mount in $(grep " $PLACE/" /proc/self/mountinfo | awk '{print $5}' | sort -r); do umount "$mount" 2> /dev/null; done
 judge "nothing is left behind" 0 "" 0 "$(left_behind; pidof containerd-shim-runc-v2)"
 [ -z "${DEBUG:-}" ] || cat "$PLACE/log"
