@@ -3,7 +3,7 @@
 # directories and sockets below one scratch directory that is removed.
 #
 #   run.sh [-o PATTERN] ENGINE[@SUITE]... -- RUNTIME...  these engines on these runtimes; PATTERN is part of a scenario's name
-#   run.sh --phase RUNTIME                       what scripts/test.sh runs: every engine, the newer ones too, then the sabotage
+#   run.sh --phase RUNTIME                       what scripts/test.sh runs: every engine, the newer too, short storms, the sabotage
 #   run.sh --sabotage RUNTIME                    broken runtimes, made of this one, must make scenarios fail
 #   run.sh --storm RUNTIME                       hundreds of containers in a row and at once, beside runc's and crun's times
 #   run.sh --table RUNTIME                       every engine with runc and RUNTIME, as the table of docs/engines.md
@@ -61,6 +61,9 @@ phase)
     for engine in $ENGINES; do
         for each in $engine $engine@$suite_wanted; do engine_judged "$each" "$1"; done
     done
+    STORM=1
+    for engine in podman docker containerd; do engine_judged "$engine" "$1"; done
+    STORM=
     sabotage "$1"
     echo "engines: $passed passed, $failed failed, $skipped skipped"
     ;;
