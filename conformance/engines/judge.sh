@@ -8,7 +8,7 @@ lane_skipped() {
     echo "0 passed, 0 failed, 1 skipped"
 }
 
-STORM=${STORM:-}
+export STORM="${STORM:-}"
 # crun refuses hybrid cgroups. In a storm it is to be compared with, so that only version 1 is mounted there, anew: what was
 # mounted on the version 2 directory must not show, or a runtime would write into it.
 # shellcheck disable=SC2016
@@ -22,7 +22,10 @@ VERSION_1='[ -z "$STORM" ] || [ ! -d /sys/fs/cgroup/unified ] || {
 
 # fetch SUITE: into the cache, if it is not there; $unfetched says why not.
 fetch() {
-    unfetched=$(timeout 900 "$here/suite.sh" "$1" "$cache/$1" | tee /dev/stderr | tail -1)
+    [ -e "$cache/$1/recipe" ] || echo "== fetching the engines of $1: minutes, and only the first time"
+    said=$(timeout 900 "$here/suite.sh" "$1" "$cache/$1" 2>&1)
+    unfetched=$(echo "$said" | tail -1)
+    [ -z "$said" ] || echo "$said"
 }
 
 # engine_run ENGINE[@SUITE] RUNTIME: its lines on standard output, and in $results: `passed NAME`, `failed NAME`,

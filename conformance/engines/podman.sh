@@ -149,7 +149,8 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
         group) echo "engines:x:61234:" ;;
         *) printf 'engines:200000:65536\ncontainers:300000:65536\n' ;;
         esac >> "$PLACE/etc-$file"
-        [ -e /etc/$file ] && mount --bind "$PLACE/etc-$file" /etc/$file
+        [ -e /etc/$file ] || : > /etc/$file
+        mount --bind "$PLACE/etc-$file" /etc/$file
     done
     mkdir -p "$PLACE/u/run" "$PLACE/u/tmp"
     chmod 755 "$PLACE"
