@@ -20,6 +20,14 @@ export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 FAILED=0 PASSED=0 SKIPPED=0
 mkdir -p "$HOME" "$TMPDIR"
 
+# terminal COMMAND: with a terminal of its own. Its input never ends: at an end script(1) may lose what is still to be said.
+cat > "$PLACE/terminal" <<'TERMINAL'
+#!/bin/sh
+mkfifo "$TMPDIR/input.$$" && exec 3<> "$TMPDIR/input.$$" && rm "$TMPDIR/input.$$" && exec script -qec "$1" /dev/null <&3
+TERMINAL
+chmod +x "$PLACE/terminal"
+TERMINAL=$PLACE/terminal
+
 # hide DIR: empty and writable, but for what of it this run needs.
 hide() {
     mkdir "$PLACE/old"

@@ -36,7 +36,7 @@ scenario "run: missing program is 127" 127 "*no/such*" "$RUN" --rm --net none bb
 scenario "run: program that is no program is 126" 126 "*" "$RUN" --rm --net none bb /etc
 scenario "run: stdout and stderr apart" 0 "out" sh -c "$RUN --rm --net none bb sh -c 'echo out; echo err >&2' 2>/dev/null"
 scenario "run -i: stdin" 0 "12" sh -c "echo hello world | $RUN -i --rm --net none bb wc -c"
-scenario "run -t: a terminal" 0 "*/dev/pts/0*" script -qec "$RUN -it --rm --net none bb tty" /dev/null
+scenario "run -t: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RUN -it --rm --net none bb tty"
 scenario "run: user, directory, environment, host name" 0 "1000 1000 /tmp B h" \
     "$RUN" --rm --net none -u 1000:1000 -w /tmp -e A=B -h h bb sh -c 'echo $(id -u) $(id -g) $(pwd) $A $(hostname)'
 scenario "run --init" 0 "*init*" "$RUN" --rm --net none --init --init-path /usr/bin/catatonit bb cat /proc/1/cmdline
@@ -72,7 +72,7 @@ scenario "exec" 0 "hello" "$P" exec d echo hello
 scenario "exec: exit status" 9 "" "$P" exec d sh -c 'exit 9'
 scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$P" exec -u 1000 -w /tmp -e A=B d sh -c 'echo $(id -u) $(pwd) $A'
 scenario "exec -i" 0 "12" sh -c "echo hello world | $P exec -i d wc -c"
-scenario "exec -t" 0 "*/dev/pts/*" script -qec "$P exec -it d tty" /dev/null
+scenario "exec -t" 0 "*/dev/pts/*" "$TERMINAL" "$P exec -it d tty"
 scenario "exec -d" 0 "*" "$P" exec -d d touch /from-exec
 scenario "exec: what exec -d did" 0 "*/from-exec*" sh -c "sleep 0.5; $P exec d ls /from-exec"
 scenario "exec: missing program is 127" 127 "*no/such*" "$P" exec d /no/such
@@ -171,7 +171,7 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
     scenario "rootless: --userns keep-id" 0 "61234" "$RL" run --rm --net none --userns keep-id bb id -u
     scenario "rootless: seccomp" 0 "Seccomp:	2" "$RL" run --rm --net none bb grep Seccomp: /proc/self/status
     scenario "rootless: run -d, exec, stop" 0 "*5" sh -c "$RL run -d --net none --name d bb sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' > /dev/null; $RL exec d id -u && $RL stop -t 5 d > /dev/null; $RL wait d; $RL rm d > /dev/null"
-    scenario "rootless: a terminal" 0 "*/dev/pts/0*" script -qec "$RL run -it --rm --net none bb tty" /dev/null
+    scenario "rootless: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RL run -it --rm --net none bb tty"
     if ! setpriv --reuid 61234 --regid 61234 --clear-groups test -w /dev/net/tun; then
         skipped "rootless: network" "/dev/net/tun is not for everyone here"
     elif command -v slirp4netns > /dev/null; then
