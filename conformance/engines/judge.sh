@@ -20,8 +20,9 @@ VERSION_1='[ -z "$STORM" ] || [ ! -d /sys/fs/cgroup/unified ] || {
     done
 }'
 
-# fetch SUITE: into the cache, if it is not there; $unfetched says why not.
+# fetch SUITE: into the cache, with crictl, if it is not there; $unfetched says why not.
 fetch() {
+    "$here/crictl.sh" "$cache/tools"
     [ -e "$cache/$1/recipe" ] || echo "== fetching the engines of $1: minutes, and only the first time"
     said=$(timeout 900 "$here/suite.sh" "$1" "$cache/$1" 2>&1)
     unfetched=$(echo "$said" | tail -1)

@@ -12,7 +12,7 @@
 # $ENGINES_CACHE. A scenario of --phase that fails is run with runc too: what fails there says nothing about us and counts as skipped.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-ENGINES=${ENGINES:-"podman docker containerd buildah stacks supervised"}
+ENGINES=${ENGINES:-"podman docker containerd cri buildah stacks supervised"}
 suite_wanted=${ENGINES_SUITE:-trixie}
 cache=${ENGINES_CACHE:-/var/cache/conformance-engines}
 checkout=$(cd "$here/../.." && pwd)

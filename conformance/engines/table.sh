@@ -1,21 +1,26 @@
 # The tables of docs/engines.md, from the results of one run. Sourced by run.sh.
 # shellcheck shell=sh disable=SC2154 # variables of run.sh
 
-# table RUNTIME: every engine of both suites with runc and with RUNTIME; what they say meanwhile goes to standard error.
+# table RUNTIME: every engine of both suites with runc and with RUNTIME; what they say meanwhile goes to standard error. An engine's
+# section stands by itself, so that the sections of several runs ($ENGINES) can be put together.
 table() {
     for engine in $ENGINES; do
         for each in $engine $engine@$suite_wanted; do
             for by in runc "$1"; do engine_run "$each" "$by" >&2; done
         done
+        section "$engine" "$1"
     done
-    echo "Made on $(date +%Y-%m-%d) by \`run.sh --table\`, Linux $(uname -r), $(nproc) cores."
+}
+
+# section ENGINE RUNTIME
+section() {
+    printf '\n### %s\n\n' "$1"
+    echo "$(date +%Y-%m-%d), Linux $(uname -r), $(nproc) cores:"
     echo
     echo "| engine | scenarios | passed with runc | passed with runtime |"
     echo "| --- | --- | --- | --- |"
-    for engine in $ENGINES; do
-        for each in $engine $engine@$suite_wanted; do summary "$each" "$1"; done
-    done
-    for engine in $ENGINES; do scenarios "$engine" "$1"; done
+    for each in $1 $1@$suite_wanted; do summary "$each" "$2"; done
+    scenarios "$1" "$2"
 }
 
 # about ENGINE RUNTIME: the line in which the script has told the engine's version.
@@ -33,7 +38,7 @@ summary() {
 # scenarios ENGINE RUNTIME: a row for each, a column for each suite and runtime; below it why something was skipped.
 scenarios() {
     old=$scratch/$1 new=$scratch/$1@$suite_wanted name=$(basename "$2")
-    printf '\n### %s\n\n' "$1"
+    echo
     echo "| scenario | engine | runc | runtime | newer engine | runc | runtime |"
     echo "| --- | --- | --- | --- | --- | --- | --- |"
     awk -F '\t' -v old="$(about "$1" "$2")" -v new="$(about "$1@$suite_wanted" "$2")" '
