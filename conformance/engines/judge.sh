@@ -100,18 +100,20 @@ installed() {
     return 1
 }
 
-# As engine_run, and counts. Only if something failed does runc run, to see whether it was the machine.
+# As engine_run, and counts. Only if something failed it runs again, and then with runc, to see whether it was the machine.
 engine_judged() {
     begin=$(date +%s)
     engine_run "$1" "$2"
-    ours=$results
-    if grep -q '^failed' "$ours" || ! grep -q '^ended' "$ours"; then
-        echo "== something failed: the same with runc, to tell us from the machine"
-        engine_run "$1" runc > "$scratch/control.log" 2>&1
-        grep -E '^(FAILED|skipped) ' "$scratch/control.log"
-        rm -f "$scratch/control.log"
+    first=$scratch/$1.first again=$results control=$scratch/$1-runc.results
+    cp "$results" "$first"
+    if grep -q '^failed' "$first" || ! grep -q '^ended' "$first"; then
+        echo "== something failed: once more, and the same with runc, to tell us from the machine"
+        for by in "$2" runc; do
+            engine_run "$1" "$by" > "$scratch/again.log" 2>&1
+            grep -aE '^(FAILED|skipped) ' "$scratch/again.log"
+            rm -f "$scratch/again.log"
+        done
     fi
-    control=$scratch/$1-runc.results
     [ -e "$control" ] || : > "$control"
     while read -r verdict what; do
         what=${what%%"$tab"*}
@@ -120,19 +122,23 @@ engine_judged() {
         skipped) skipped=$((skipped + 1)) ;;
         failed) blame "$1" "$what" ;;
         esac
-    done < "$ours"
-    grep -q '^ended' "$ours" || blame "$1" "the script came to its end" ended
-    echo "== $1: $(grep -c '^passed' "$ours") passed, $(($(date +%s) - begin)) s"
+    done < "$first"
+    grep -q '^ended' "$first" || blame "$1" "the script came to its end" ended
+    echo "== $1: $(grep -c '^passed' "$first") passed, $(($(date +%s) - begin)) s"
+    rm -f "$first"
 }
 
-# blame ENGINE SCENARIO [LINE]: ours failed it; it is ours if runc has passed it.
+# blame ENGINE SCENARIO [LINE]: ours failed it; it is ours if it fails again and runc passes it. Under load engines lose a
+# container's output once in some hundred times, with runc too.
 blame() {
-    if grep -qxF "${3:-passed $2}" "$control"; then
+    if grep -qxF "${3:-passed $2}" "$again"; then
+        skipped=$((skipped + 1))
+        echo "UNSTABLE $1: $2: failed once, passed once: counts as skipped"
+    elif grep -qxF "${3:-passed $2}" "$control"; then
         failed=$((failed + 1))
-        echo "FAILED   $1: $2: runc passes it"
+        echo "FAILED   $1: $2: twice, and runc passes it"
     else
         skipped=$((skipped + 1))
         echo "skipped  $1: $2: runc fails it too on this machine"
     fi
 }
-

@@ -39,24 +39,23 @@ summary() {
 scenarios() {
     old=$scratch/$1 new=$scratch/$1@$suite_wanted name=$(basename "$2")
     echo
-    echo "| scenario | engine | runc | runtime | newer engine | runc | runtime |"
-    echo "| --- | --- | --- | --- | --- | --- | --- |"
-    awk -F '\t' -v old="$(about "$1" "$2")" -v new="$(about "$1@$suite_wanted" "$2")" '
-        FNR == 1 { column++ }
+    echo "| scenario | $(about "$1" "$2" | cut -d, -f1): runc | runtime | $(about "$1@$suite_wanted" "$2" | cut -d, -f1): runc | runtime |"
+    echo "| --- | --- | --- | --- | --- |"
+    awk -F '\t' '
+        BEGIN { for (n = 1; n < ARGC; n++) of[ARGV[n]] = n }
         /^(passed|failed|skipped) / {
             verdict = $1; sub(/ .*/, "", verdict)
             what = $1; sub(/^[a-z]+ /, "", what)
             if (!(what in seen)) { order[++rows] = what; seen[what] = 1 }
-            said[what, column] = verdict
+            said[what, of[FILENAME]] = verdict
             if (verdict == "skipped") why[what] = $2
         }
         END {
-            split(old, a, /[,:]/); split(new, b, /[,:]/)
             for (n = 1; n <= rows; n++) {
                 what = order[n]
                 if (what == "all") continue
                 shown = what; gsub(/\|/, "\\|", shown)
-                printf "| %s | %s | %s | %s | %s | %s | %s |\n", shown, a[1], cell(1), cell(2), b[1], cell(3), cell(4)
+                printf "| %s | %s | %s | %s | %s |\n", shown, cell(1), cell(2), cell(3), cell(4)
             }
             for (n = 1; n <= rows; n++) if (order[n] in why) printf "\nSkipped, %s: %s\n", order[n], why[order[n]]
         }
