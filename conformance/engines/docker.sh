@@ -40,7 +40,7 @@ scenario "run: not in PATH is 127" 127 "*executable file not found in*PATH*" "$R
 scenario "run: program that is no program is 126" 126 "*" "$RUN" --rm bb /etc
 scenario "run: wrong flag is 125" 125 "*" "$RUN" --rm --no-such-flag bb true
 scenario "run -i: stdin" 0 "12" sh -c "echo hello world | $RUN -i --rm bb wc -c"
-scenario "run -t: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RUN -t --rm bb tty"
+scenario "run -t: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RUN -it --rm bb tty"
 scenario "run: user, directory, environment, host name" 0 "1000 1000 /tmp B h" \
     "$RUN" --rm -u 1000:1000 -w /tmp -e A=B -h h bb sh -c 'echo $(id -u) $(id -g) $(pwd) $A $(hostname)'
 scenario "run --init" 0 "*init*" "$RUN" --rm --init bb cat /proc/1/cmdline
@@ -80,7 +80,7 @@ scenario "exec" 0 "hello" "$D" exec dd echo hello
 scenario "exec: exit status" 9 "" "$D" exec dd sh -c 'exit 9'
 scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$D" exec -u 1000 -w /tmp -e A=B dd sh -c 'echo $(id -u) $(pwd) $A'
 scenario "exec -i" 0 "12" sh -c "echo hello world | $D exec -i dd wc -c"
-scenario "exec -t" 0 "*/dev/pts/*" "$TERMINAL" "$D exec -t dd tty"
+scenario "exec -t" 0 "*/dev/pts/*" "$TERMINAL" "$D exec -it dd tty"
 scenario "exec -d" 0 "*/from-exec*" sh -c "$D exec -d dd touch /from-exec; sleep 0.5; $D exec dd ls /from-exec"
 scenario "exec: missing program" "12[67]" "*no*such*" "$D" exec dd /no/such
 scenario "top" 0 "*sleep*" "$D" top dd
