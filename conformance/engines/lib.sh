@@ -35,6 +35,7 @@ hide() {
     mount -t tmpfs -o mode=1777 tmpfs "$1"
     for kept in "$CHECKOUT" "${CACHE:-$CHECKOUT}" "$(dirname "$RUNTIME")" "$(dirname "$RESULTS")"; do
         case $kept in "$1"/*)
+            [ -e "$PLACE/old/${kept#"$1"/}" ] || continue
             mkdir -p "$kept"
             mount --rbind "$PLACE/old/${kept#"$1"/}" "$kept"
             ;;
