@@ -4,7 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
-about "containerd $(containerd --version | cut -d' ' -f3) (CRI), crictl $("$CACHE/tools/crictl" --version | sed 's/.* //')"
+about "containerd $(containerd --version | cut -d' ' -f3)"
 ip link set lo up 2> /dev/null
 # oom_score_adj: this machine lowers nobody's.
 cat > "$PLACE/config.toml" <<TOML

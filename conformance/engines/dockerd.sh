@@ -19,7 +19,8 @@ served() {
     kill "$(cat "$PLACE/pid")"
     wait_for 20 grep -q "dockerd ended" "$PLACE/log"
 }
-printf '#!/bin/sh\nexec timeout 60 docker "$@"\n' > "$PLACE/d"
+# Not in a process group of its own: that could not read from the terminal.
+printf '#!/bin/sh\nexec timeout --foreground 60 docker "$@"\n' > "$PLACE/d"
 printf '#!/bin/sh\nexec %s/d run "$@"\n' "$PLACE" > "$PLACE/run"
 chmod +x "$PLACE/d" "$PLACE/run"
 D=$PLACE/d RUN=$PLACE/run
