@@ -5,6 +5,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
+about "containerd $(containerd --version | cut -d' ' -f3)"
 cat > "$PLACE/config.toml" <<EOF
 version = 2
 root = "$PLACE/root"

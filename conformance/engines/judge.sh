@@ -1,12 +1,14 @@
 # Runs one engine's script isolated, and says what its results are worth. Sourced by run.sh.
 # shellcheck shell=sh disable=SC2154 # variables of run.sh
 
+tab=$(printf '\t')
+
 lane_skipped() {
     echo "== engines: skipped: $1"
     echo "0 passed, 0 failed, 1 skipped"
 }
 
-STORM=${STORM:-}
+export STORM="${STORM:-}"
 # crun refuses hybrid cgroups. In a storm it is to be compared with, so that only version 1 is mounted there, anew: what was
 # mounted on the version 2 directory must not show, or a runtime would write into it.
 # shellcheck disable=SC2016
@@ -18,28 +20,42 @@ VERSION_1='[ -z "$STORM" ] || [ ! -d /sys/fs/cgroup/unified ] || {
     done
 }'
 
-# engine_run ENGINE RUNTIME: its lines on standard output, and in $results: `passed NAME`, `failed NAME`, `skipped NAME`
-# and at the end `ended`.
+# fetch SUITE: into the cache, with crictl, if it is not there; $unfetched says why not.
+fetch() {
+    "$here/crictl.sh" "$cache/tools"
+    [ -e "$cache/$1/recipe" ] || echo "== fetching the engines of $1: minutes, and only the first time"
+    said=$(timeout 900 "$here/suite.sh" "$1" "$cache/$1" 2>&1)
+    unfetched=$(echo "$said" | tail -1)
+    [ -z "$said" ] || echo "$said"
+}
+
+# engine_run ENGINE[@SUITE] RUNTIME: its lines on standard output, and in $results: `passed NAME`, `failed NAME`,
+# `skipped NAME<tab>REASON` and at the end `ended`. With a suite, the engine and a runtime without a path are that suite's.
 engine_run() {
+    script=${1%@*} suite=${1#"${1%@*}"}
+    suite=${suite#@}
     place=$scratch/$1
-    runtime=$(realpath "$(command -v "$2")")
+    root=${suite:+$cache/$suite/root}
+    runtime=$2
+    [ -n "$suite" ] && [ "${2#*/}" = "$2" ] || runtime=$(realpath "$(command -v "$2")")
     results=$scratch/$1-$(basename "$2").results
     mkdir -p "$place"
+    hello "$place/hello"
     : > "$results"
     echo "== $1 on $2"
-    missing=$(missing_for "$1")
+    missing=$(missing_for "$script")
     if [ -n "$missing" ]; then
-        echo "skipped  $1: not installed:$missing"
-        printf 'skipped %s: not installed\nended\n' "$1" > "$results"
-        rmdir "$place"
+        echo "skipped  $1: $missing"
+        printf 'skipped all\t%s\nended\n' "$missing" > "$results"
+        rm -rf "${place:?}"
         return
     fi
     # The outer shell is the namespace's pid 1: while it waits it reaps whatever daemons leave to it.
     # shellcheck disable=SC2016
     timeout -k 5 "${ENGINE_SECONDS:-900}" unshare --mount sh -c "$VERSION_1"'; exec "$@"' sh "$isolate" isolated -w "$place" -- \
         unshare --net --pid --fork --kill-child --mount-proc env -i PLACE="$place" CHECKOUT="$checkout" RUNTIME="$runtime" \
-        ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="$STORM" \
-        sh -c 'sh "$1"; exit $?' init "$here/$1.sh"
+        CACHE="$cache" SUITE="$suite" ONLY="$ONLY" SECONDS_EACH="${SECONDS_EACH:-40}" DEBUG="${DEBUG:-}" STORM="$STORM" \
+        ${root:+sh "$here/enter.sh" "$root"} sh -c 'sh "$1"; exit $?' init "$here/$script.sh"
     [ ! -e "$place/results" ] || cp "$place/results" "$results"
     sweep
     # Nothing is mounted below it outside of the namespace that has ended.
@@ -51,58 +67,78 @@ engine_run() {
     fi
 }
 
+# The static C program of the builds; newer engines' root has no compiler.
+hello() {
+    printf '#include <stdio.h>\nint main(void) { puts("from scratch"); return 7; }\n' > "$1.c"
+    gcc -static -O1 -o "$1" "$1.c"
+}
+
 # The processes have ended with their pid namespace; what a broken runtime left of cgroups goes here.
 sweep() {
     find /sys/fs/cgroup -depth -type d -path "*/engines.$$-*" -exec rmdir {} + 2> /dev/null
 }
 
-# What of the script's `# needs:` line is not installed.
+# Why the script cannot run: what of its `# needs:` line is not installed. A word with a "/" is a file of the cache.
 missing_for() {
+    if [ -n "$root" ] && [ ! -e "$cache/$suite/recipe" ]; then
+        echo "not fetched: ${unfetched:-run.sh --phase does it}"
+        return
+    fi
+    lacking=
     for word in $(sed -n 's/^# needs: //p' "$here/$1.sh"); do
-        command -v "$word" > /dev/null || printf ' %s' "$word"
+        installed "$word" || lacking="$lacking $word"
     done
+    [ -z "$lacking" ] || echo "not installed:$lacking"
 }
 
-# As engine_run, and counts. Only if something failed does runc run, to see whether it was the machine.
+# In the suite's root, or the host's, where lib.sh looks. A link there may lead nowhere from here.
+installed() {
+    case $1 in */*) [ -e "$cache/$1" ]; return ;; esac
+    for dir in /usr/sbin /usr/bin /sbin /bin; do
+        [ -x "$root$dir/$1" ] || [ -L "$root$dir/$1" ] && return
+    done
+    return 1
+}
+
+# As engine_run, and counts. Only if something failed it runs again, and then with runc, to see whether it was the machine.
 engine_judged() {
     begin=$(date +%s)
     engine_run "$1" "$2"
-    ours=$results
-    if grep -q '^failed' "$ours" || ! grep -q '^ended' "$ours"; then
-        echo "== something failed: the same with runc, to tell us from the machine"
-        engine_run "$1" runc > "$scratch/control.log" 2>&1
-        grep -E '^(FAILED|skipped) ' "$scratch/control.log"
-        rm -f "$scratch/control.log"
+    first=$scratch/$1.first again=$results control=$scratch/$1-runc.results
+    cp "$results" "$first"
+    if grep -q '^failed' "$first" || ! grep -q '^ended' "$first"; then
+        echo "== something failed: once more, and the same with runc, to tell us from the machine"
+        for by in "$2" runc; do
+            engine_run "$1" "$by" > "$scratch/again.log" 2>&1
+            grep -aE '^(FAILED|skipped) ' "$scratch/again.log"
+            rm -f "$scratch/again.log"
+        done
     fi
-    control=$scratch/$1-runc.results
     [ -e "$control" ] || : > "$control"
     while read -r verdict what; do
+        what=${what%%"$tab"*}
         case $verdict in
         passed) passed=$((passed + 1)) ;;
         skipped) skipped=$((skipped + 1)) ;;
         failed) blame "$1" "$what" ;;
         esac
-    done < "$ours"
-    grep -q '^ended' "$ours" || blame "$1" "the script came to its end" ended
-    echo "== $1: $(grep -c '^passed' "$ours") passed, $(($(date +%s) - begin)) s"
+    done < "$first"
+    grep -q '^ended' "$first" || blame "$1" "the script came to its end" ended
+    echo "== $1: $(grep -c '^passed' "$first") passed, $(($(date +%s) - begin)) s"
+    rm -f "$first"
 }
 
-# blame ENGINE SCENARIO [LINE]: ours failed it; it is ours if runc has passed it.
+# blame ENGINE SCENARIO [LINE]: ours failed it; it is ours if it fails again and runc passes it. Under load engines lose a
+# container's output once in some hundred times, with runc too.
 blame() {
-    if grep -qxF "${3:-passed $2}" "$control"; then
+    if grep -qxF "${3:-passed $2}" "$again"; then
+        skipped=$((skipped + 1))
+        echo "UNSTABLE $1: $2: failed once, passed once: counts as skipped"
+    elif grep -qxF "${3:-passed $2}" "$control"; then
         failed=$((failed + 1))
-        echo "FAILED   $1: $2: runc passes it"
+        echo "FAILED   $1: $2: twice, and runc passes it"
     else
         skipped=$((skipped + 1))
         echo "skipped  $1: $2: runc fails it too on this machine"
     fi
-}
-
-# engine_row ENGINE RUNTIME: one row of the table, and what runc did not pass.
-engine_row() {
-    for runtime in runc "$2"; do engine_run "$1" "$runtime" >&2; done
-    ours=$scratch/$1-$(basename "$2").results control=$scratch/$1-runc.results
-    printf '| %s | %s | %s | %s | %s |\n' "$1" "$(grep -cE '^(passed|failed|skipped) ' "$ours")" \
-        "$(grep -c '^passed' "$control")" "$(grep -c '^passed' "$ours")" \
-        "$(grep -hE '^(failed|skipped) ' "$control" "$ours" | sort -u | tr '\n' ';')"
 }

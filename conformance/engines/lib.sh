@@ -4,27 +4,38 @@
 # What was found goes to the disk; the work is in memory, at a short path (a socket's has at most 108 bytes), where no overlay
 # lies on whatever the host has. All mounts end with this namespace.
 : "${PLACE:?is set by run.sh}" "${RUNTIME:?}" "${CHECKOUT:?}"
-RESULTS=$PLACE/results
+RESULTS=$PLACE/results HELLO=$PLACE/hello
 NAME=$(basename "$RUNTIME")
 # The parent of every cgroup of this run: unlike any other's.
 PARENT=$(basename "$(dirname "$PLACE")")-$NAME
 for PLACE in /srv /media /mnt /opt none; do
     # One in which nothing is mounted, and nothing that is needed lies.
     grep -q " $PLACE/" /proc/self/mountinfo && continue
-    case " $CHECKOUT/ $RUNTIME $RESULTS" in *" $PLACE/"*) ;; *) break ;; esac
+    case " $CHECKOUT/ $CACHE/ $RUNTIME $RESULTS" in *" $PLACE/"*) ;; *) break ;; esac
 done
 mount -t tmpfs -o mode=0755 tmpfs "$PLACE" || exit 1
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME="$PLACE/home" TMPDIR="$PLACE/tmp" PLACE
+# Podman 5 would say so on every line.
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 FAILED=0 PASSED=0 SKIPPED=0
 mkdir -p "$HOME" "$TMPDIR"
+
+# terminal COMMAND: with a terminal of its own. Its input never ends: at an end script(1) may lose what is still to be said.
+cat > "$PLACE/terminal" <<'TERMINAL'
+#!/bin/sh
+mkfifo "$TMPDIR/input.$$" && exec 3<> "$TMPDIR/input.$$" && rm "$TMPDIR/input.$$" && exec script -qec "$1" /dev/null <&3
+TERMINAL
+chmod +x "$PLACE/terminal"
+TERMINAL=$PLACE/terminal
 
 # hide DIR: empty and writable, but for what of it this run needs.
 hide() {
     mkdir "$PLACE/old"
     mount --rbind "$1" "$PLACE/old"
     mount -t tmpfs -o mode=1777 tmpfs "$1"
-    for kept in "$CHECKOUT" "$(dirname "$RUNTIME")" "$(dirname "$RESULTS")"; do
+    for kept in "$CHECKOUT" "${CACHE:-$CHECKOUT}" "$(dirname "$RUNTIME")" "$(dirname "$RESULTS")"; do
         case $kept in "$1"/*)
+            [ -e "$PLACE/old/${kept#"$1"/}" ] || continue
             mkdir -p "$kept"
             mount --rbind "$PLACE/old/${kept#"$1"/}" "$kept"
             ;;
@@ -35,6 +46,11 @@ hide() {
 }
 # Engines have paths of their own that no option changes.
 for dir in /var/cache /var/tmp /var/lib; do hide $dir; done
+
+# about WORDS: the engine and its version, for the table.
+about() {
+    printf 'about %s\nruntime %s\n' "$*" "$("$RUNTIME" --version | sed -n '1s/ version//p')" >> "$RESULTS"
+}
 
 # A root filesystem with busybox, and as a tar file: the image of every scenario.
 make_image() {
@@ -51,8 +67,7 @@ make_image() {
 # multi_stage BASE: in $PLACE/multi, a static C program that a stage FROM the base tries and one FROM scratch ships.
 multi_stage() {
     mkdir -p "$PLACE/multi"
-    printf '#include <stdio.h>\nint main(void) { puts("from scratch"); return 7; }\n' > "$PLACE/multi/main.c"
-    gcc -static -O1 -o "$PLACE/multi/main" "$PLACE/multi/main.c"
+    cp "$HELLO" "$PLACE/multi/main"
     {
         printf 'FROM %s AS build\nUSER 0\nCOPY main /main\n' "$1"
         printf 'RUN /main > /said; [ $? = 7 ] && chmod 755 /main\n'
@@ -86,7 +101,7 @@ skipped() {
     chosen "$1" || return
     SKIPPED=$((SKIPPED + 1))
     echo "skipped  $NAME  $1: $2"
-    echo "skipped $1" >> "$RESULTS"
+    printf 'skipped %s\t%s\n' "$1" "$2" >> "$RESULTS"
 }
 
 judge() {
@@ -119,9 +134,9 @@ wait_for() {
 # What is left on the host: cgroups of this run, processes, mounts, the runtime's own state.
 left_behind() {
     for dir in $(find /sys/fs/cgroup -maxdepth 6 -type d -path "*$PARENT*" 2> /dev/null | sort -r); do
-        # The parent is the engine's, and so is conmon's.
+        # The parent is the engine's, and so are conmon's and BuildKit's.
         case $dir in
-        */"$PARENT" | */conmon) rmdir "$dir" 2> /dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
+        */"$PARENT" | */conmon | */buildkit) rmdir "$dir" 2> /dev/null || echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
         *) echo "cgroup $dir: $(cat "$dir/cgroup.procs")" ;;
         esac
     done

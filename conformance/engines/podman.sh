@@ -1,45 +1,25 @@
 # Podman with conmon: containers in front and behind, exec, logs, stop, limits, networks.
-# needs: podman conmon catatonit script iptables ip gcc curl setpriv newuidmap
+# needs: podman conmon catatonit script iptables ip curl setpriv newuidmap
 # shellcheck shell=sh disable=SC2016
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
+about "podman $(podman --version | cut -d' ' -f3), conmon $(conmon --version | sed -n '1s/.* //p')"
 multi_stage bb
 ip link set lo up 2> /dev/null
 
-cat > "$PLACE/containers.conf" <<EOF
-[containers]
-cgroupns = "private"
-log_driver = "k8s-file"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime_supports_json = ["crun", "runc", "runtime"]
-tmp_dir = "$PLACE/libpod"
-volume_path = "$PLACE/volumes"
-[network]
-network_config_dir = "$PLACE/networks"
-EOF
-export CONTAINERS_CONF="$PLACE/containers.conf"
-
-p() {
-    podman --root "$PLACE/storage" --runroot "$PLACE/runroot" --tmpdir "$PLACE/libpod" --storage-driver overlay \
-        --runtime "$RUNTIME" "$@"
-}
-# `podman` as one word for scenario.
-cat > "$PLACE/p" <<EOF
-#!/bin/sh
-exec podman --root $PLACE/storage --runroot $PLACE/runroot --tmpdir $PLACE/libpod --storage-driver overlay --runtime $RUNTIME "\$@"
-EOF
+. "$(dirname "$0")/podman-store.sh"
 # The engine's own parent cgroup, so that what is left can be told from others'.
 cat > "$PLACE/run" <<EOF
 #!/bin/sh
 exec $PLACE/p run --cgroup-parent /$PARENT "\$@"
 EOF
-chmod +x "$PLACE/p" "$PLACE/run"
-P=$PLACE/p RUN=$PLACE/run
+chmod +x "$PLACE/run"
+RUN=$PLACE/run
 
 p import "$PLACE/image.tar" bb > "$PLACE/log" 2>&1 || { cat "$PLACE/log"; exit 1; }
+
+printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}' > "$PLACE/profile.json"
 
 if [ -n "$STORM" ]; then
     # Another runtime than the one an image store was used with needs no store of its own.
@@ -56,12 +36,12 @@ scenario "run: missing program is 127" 127 "*no/such*" "$RUN" --rm --net none bb
 scenario "run: program that is no program is 126" 126 "*" "$RUN" --rm --net none bb /etc
 scenario "run: stdout and stderr apart" 0 "out" sh -c "$RUN --rm --net none bb sh -c 'echo out; echo err >&2' 2>/dev/null"
 scenario "run -i: stdin" 0 "12" sh -c "echo hello world | $RUN -i --rm --net none bb wc -c"
-scenario "run -t: a terminal" 0 "*/dev/pts/0*" script -qec "$RUN -it --rm --net none bb tty" /dev/null
+scenario "run -t: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RUN -it --rm --net none bb tty"
 scenario "run: user, directory, environment, host name" 0 "1000 1000 /tmp B h" \
     "$RUN" --rm --net none -u 1000:1000 -w /tmp -e A=B -h h bb sh -c 'echo $(id -u) $(id -g) $(pwd) $A $(hostname)'
 scenario "run --init" 0 "*init*" "$RUN" --rm --net none --init --init-path /usr/bin/catatonit bb cat /proc/1/cmdline
 scenario "run --read-only" 1 "*Read-only*" "$RUN" --rm --net none --read-only bb touch /x
-scenario "run --tmpfs" 0 "*size=1024k*" "$RUN" --rm --net none --tmpfs /t:size=1m bb grep ' /t ' /proc/mounts
+scenario "run --tmpfs: size, mode" 0 "*size=1024k,mode=700*" "$RUN" --rm --net none --tmpfs /t:size=1m,mode=700 bb grep ' /t ' /proc/mounts
 scenario "run -v: read-only bind" 1 "*Read-only*" "$RUN" --rm --net none -v "$PLACE/image:/m:ro" bb touch /m/x
 scenario "run -v: named volume" 0 "kept" sh -c \
     "$RUN --rm --net none -v vol:/m bb sh -c 'echo kept > /m/x' && $RUN --rm --net none -v vol:/m bb cat /m/x"
@@ -92,7 +72,7 @@ scenario "exec" 0 "hello" "$P" exec d echo hello
 scenario "exec: exit status" 9 "" "$P" exec d sh -c 'exit 9'
 scenario "exec: user, directory, environment" 0 "1000 /tmp B" "$P" exec -u 1000 -w /tmp -e A=B d sh -c 'echo $(id -u) $(pwd) $A'
 scenario "exec -i" 0 "12" sh -c "echo hello world | $P exec -i d wc -c"
-scenario "exec -t" 0 "*/dev/pts/*" script -qec "$P exec -it d tty" /dev/null
+scenario "exec -t" 0 "*/dev/pts/*" "$TERMINAL" "$P exec -it d tty"
 scenario "exec -d" 0 "*" "$P" exec -d d touch /from-exec
 scenario "exec: what exec -d did" 0 "*/from-exec*" sh -c "sleep 0.5; $P exec d ls /from-exec"
 scenario "exec: missing program is 127" 127 "*no/such*" "$P" exec d /no/such
@@ -103,7 +83,7 @@ scenario "pause" 0 "*" "$P" pause d
 scenario "ps of the paused" 0 "*Paused*" "$P" ps -a --format '{{.Status}}'
 scenario "unpause" 0 "*" "$P" unpause d
 scenario "update of a limit" 0 "*" "$P" update --memory 64m d
-scenario "cp out and in" 0 "root:*" sh -c "$P cp d:/etc/passwd - | tar -xO && echo x | $P cp /etc/hostname d:/h"
+scenario "cp out and in" 0 "root:*from outside" sh -c "echo from outside > $PLACE/h && $P cp d:/etc/passwd - | tar -xO && $P cp $PLACE/h d:/h && $P exec d cat /h"
 scenario "stop: the program's own exit" 0 "*" "$P" stop -t 5 d
 scenario "wait and exit status" 0 "5" "$P" wait d
 scenario "logs after the end" 0 "started*stopping" "$P" logs d
@@ -151,6 +131,11 @@ scenario "kube play: what it said" 0 "hi" "$P" logs kube-web
 scenario "kube down" 0 "*" "$P" kube down "$PLACE/pod.yaml"
 scenario "restart policy on-failure" 0 "2 5" sh -c "$RUN -d --net none --name r1 --restart on-failure:2 bb sh -c 'exit 5' > /dev/null; sleep 3; $P inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1; $P rm -f r1 > /dev/null"
 scenario "attach" 0 "*tick*" sh -c "$RUN -d --net none --name at bb sh -c 'sleep 1; echo tick' > /dev/null; $P attach --no-stdin at; $P rm -f at > /dev/null"
+scenario "own network: names" 0 "*root:*" sh -c "$P network create nn > /dev/null; $RUN -d --name kk --net nn bb httpd -f -p 80 -h /etc > /dev/null; sleep 1; $RUN --rm --net nn bb wget -q -O - http://kk/passwd; $P rm -f -t 0 kk > /dev/null; $P network rm nn > /dev/null"
+scenario "stop: killed after its time" 0 "*137" sh -c "$RUN -d --net none --name st bb sh -c 'trap : TERM; while :; do sleep 0.1; done' > /dev/null; sleep 0.5; $P stop -t 1 st > /dev/null 2>&1; $P wait st; $P rm st > /dev/null"
+scenario "run --security-opt seccomp: a profile of one's own" 1 "*Operation not permitted*" \
+    "$RUN" --rm --net none --security-opt "seccomp=$PLACE/profile.json" bb mkdir /x
+scenario "exec through many at once" 0 "20" sh -c "$RUN -d --net none --name xx bb sleep 100 > /dev/null; for n in \$(seq 20); do $P exec xx echo x & done | grep -c x; $P rm -f -t 0 xx > /dev/null"
 scenario "published port" 0 "*root:*" sh -c "$RUN -d --name pub -p 127.0.0.1:8099:80 bb httpd -f -p 80 -h /etc > /dev/null; sleep 1; curl -s http://127.0.0.1:8099/passwd; $P rm -f -t 0 pub > /dev/null"
 scenario "generate systemd: its own command lines work" 0 "*5" sh -c "$RUN -d --net none --name gs bb sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' > /dev/null; $P generate systemd --name gs | grep -q 'ExecStart=.*start gs' && $P stop -t 5 gs > /dev/null; $P start gs > /dev/null; sleep 0.3; $P stop -t 5 gs > /dev/null; $P wait gs; $P rm gs > /dev/null"
 scenario "build: multi-stage, from scratch" 7 "*from scratch" sh -c "$P build -q --isolation oci --network none --runtime $RUNTIME -t multi $PLACE/multi > /dev/null && $RUN --rm --net none multi"
@@ -162,19 +147,21 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
         case $file in
         passwd) echo "engines:x:61234:61234::$PLACE/u:/bin/sh" ;;
         group) echo "engines:x:61234:" ;;
-        *) echo "engines:200000:65536" ;;
+        *) printf 'engines:200000:65536\ncontainers:300000:65536\n' ;;
         esac >> "$PLACE/etc-$file"
-        [ -e /etc/$file ] && mount --bind "$PLACE/etc-$file" /etc/$file
+        [ -e /etc/$file ] || : > /etc/$file
+        mount --bind "$PLACE/etc-$file" /etc/$file
     done
     mkdir -p "$PLACE/u/run" "$PLACE/u/tmp"
     chmod 755 "$PLACE"
     chmod 700 "$PLACE/u/run"
     chown -R 61234:61234 "$PLACE/u"
-    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime_supports_json = ["crun", "runc", "runtime"]\n' > "$PLACE/u/containers.conf"
+    printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime_supports_json = ["crun", "runc", "runtime"]\n[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n' > "$PLACE/u/containers.conf"
     printf '#!/bin/sh\ncd %s/u && exec setpriv --reuid 61234 --regid 61234 --clear-groups env -u TMPDIR HOME=%s/u XDG_RUNTIME_DIR=%s/u/run CONTAINERS_CONF=%s/u/containers.conf podman --storage-driver vfs --runtime %s "$@"\n' \
         "$PLACE" "$PLACE" "$PLACE" "$PLACE" "$RUNTIME" > "$PLACE/rl"
     chmod +x "$PLACE/rl"
     RL=$PLACE/rl
+    scenario "run --userns auto" 0 "*0 *[1-9]* *1024" "$RUN" --rm --net none --userns auto:size=1024 bb cat /proc/self/uid_map
     scenario "rootless: import" 0 "*" "$RL" import -q "$PLACE/image.tar" bb
     scenario "rootless: run" 0 "hello" "$RL" run --rm --net none bb echo hello
     scenario "rootless: ids" 0 "*0 *61234 *1*1 *200000 *65536" "$RL" run --rm --net none bb cat /proc/self/uid_map
@@ -184,7 +171,7 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
     scenario "rootless: --userns keep-id" 0 "61234" "$RL" run --rm --net none --userns keep-id bb id -u
     scenario "rootless: seccomp" 0 "Seccomp:	2" "$RL" run --rm --net none bb grep Seccomp: /proc/self/status
     scenario "rootless: run -d, exec, stop" 0 "*5" sh -c "$RL run -d --net none --name d bb sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' > /dev/null; $RL exec d id -u && $RL stop -t 5 d > /dev/null; $RL wait d; $RL rm d > /dev/null"
-    scenario "rootless: a terminal" 0 "*/dev/pts/0*" script -qec "$RL run -it --rm --net none bb tty" /dev/null
+    scenario "rootless: a terminal" 0 "*/dev/pts/0*" "$TERMINAL" "$RL run -it --rm --net none bb tty"
     if ! setpriv --reuid 61234 --regid 61234 --clear-groups test -w /dev/net/tun; then
         skipped "rootless: network" "/dev/net/tun is not for everyone here"
     elif command -v slirp4netns > /dev/null; then
@@ -196,6 +183,7 @@ if chosen "rootless: run" && [ -z "$STORM" ]; then
     scenario "rootless: nothing is left" 0 "" "$RL" ps -aq
 fi
 
+skipped "checkpoint" "the runtime has no checkpoint"
 p rm -fa -t 0 > /dev/null 2>&1
 p pod rm -fa > /dev/null 2>&1
 umount "$PLACE/storage/overlay" 2> /dev/null

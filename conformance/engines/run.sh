@@ -2,16 +2,19 @@
 # Runs the engine scenarios, isolated from the host: read-only tree, a network and pids of its own, every daemon with its
 # directories and sockets below one scratch directory that is removed.
 #
-#   run.sh [-o PATTERN] ENGINE... -- RUNTIME...  these engines on these runtimes; PATTERN is part of a scenario's name
-#   run.sh --phase RUNTIME                       what scripts/test.sh runs: every engine, then the sabotage
+#   run.sh [-o PATTERN] ENGINE[@SUITE]... -- RUNTIME...  these engines on these runtimes; PATTERN is part of a scenario's name
+#   run.sh --phase RUNTIME                       what scripts/test.sh runs: every engine, the newer too, short storms, the sabotage
 #   run.sh --sabotage RUNTIME                    broken runtimes, made of this one, must make scenarios fail
 #   run.sh --storm RUNTIME                       hundreds of containers in a row and at once, beside runc's and crun's times
 #   run.sh --table RUNTIME                       every engine with runc and RUNTIME, as the table of docs/engines.md
 #
-# A scenario of --phase that fails is run with runc too: what fails there says nothing about us and counts as skipped.
+# The engines are the host's, of Debian 12, and with @SUITE those of another Debian, which suite.sh fetches once into
+# $ENGINES_CACHE. A scenario of --phase that fails is run with runc too: what fails there says nothing about us and counts as skipped.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-ENGINES="podman docker containerd buildah supervised"
+ENGINES=${ENGINES:-"podman docker containerd cri buildah stacks supervised"}
+suite_wanted=${ENGINES_SUITE:-trixie}
+cache=${ENGINES_CACHE:-/var/cache/conformance-engines}
 checkout=$(cd "$here/../.." && pwd)
 scratch=${ENGINES_SCRATCH:-$checkout/target}/engines.$$
 PATH=$PATH:/usr/sbin:/sbin
@@ -19,6 +22,7 @@ passed=0 failed=0 skipped=0
 
 . "$here/judge.sh"
 . "$here/sabotage.sh"
+. "$here/table.sh"
 
 ONLY= mode=some
 case "${1:-}" in
@@ -53,7 +57,13 @@ some)
     ;;
 phase)
     "$here/setup.sh" || echo "== some packages could not be installed: their engines are skipped"
-    for engine in $ENGINES; do engine_judged "$engine" "$1"; done
+    fetch "$suite_wanted"
+    for engine in $ENGINES; do
+        for each in $engine $engine@$suite_wanted; do engine_judged "$each" "$1"; done
+    done
+    STORM=1
+    for engine in podman docker containerd; do engine_judged "$engine" "$1"; done
+    STORM=
     sabotage "$1"
     echo "engines: $passed passed, $failed failed, $skipped skipped"
     ;;
@@ -68,7 +78,8 @@ storm)
     done
     ;;
 table)
-    for engine in $ENGINES; do engine_row "$engine" "$1"; done
+    fetch "$suite_wanted" >&2
+    table "$1"
     ;;
 esac
 [ $failed = 0 ]

@@ -5,7 +5,7 @@ PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in podman:podman conmon:conmon buildah:buildah dockerd:docker.io docker:docker-cli containerd:containerd ctr:containerd \
     iptables:iptables catatonit:catatonit jq:jq script:bsdutils ip:iproute2 curl:curl gcc:gcc start-stop-daemon:dpkg runc:runc \
-    crun:crun newuidmap:uidmap slirp4netns:slirp4netns docker-compose:docker-compose \
+    crun:crun newuidmap:uidmap slirp4netns:slirp4netns docker-compose:docker-compose podman-compose:podman-compose \
     debootstrap:debootstrap; do
     command -v "${pair%%:*}" > /dev/null || missing="$missing ${pair##*:}"
 done

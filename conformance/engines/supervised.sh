@@ -4,6 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 make_image
+about "start-stop-daemon $(start-stop-daemon --version | sed -n '1s/^[^ ]* \([^ ]*\).*/\1/p')"
 printf '#!/bin/sh\nexec %s --root %s/state "$@"\n' "$RUNTIME" "$PLACE" > "$PLACE/r"
 printf '#!/bin/sh\nexec start-stop-daemon --quiet --pidfile %s/pid "$@"\n' "$PLACE" > "$PLACE/ssd"
 chmod +x "$PLACE/r" "$PLACE/ssd"
