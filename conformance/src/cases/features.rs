@@ -77,6 +77,9 @@ fn every_mount_option_is_accepted(t: &Test) -> Outcome {
             // Those need mappings, and a file system that takes them.
             "idmap" | "ridmap" => continue,
             "bind" | "rbind" => bundle.mount("/tmp", "none", "/etc", &[&option]),
+            "copy-symlink" | "src-nofollow" | "dest-nofollow" => {
+                bundle.mount("/tmp", "none", "/etc", &["bind", &option])
+            }
             "remount" => bundle.mount("/dev/shm", "tmpfs", "tmpfs", &["remount", "ro"]),
             option => bundle.mount("/tmp", "tmpfs", "tmpfs", &[option]),
         }
