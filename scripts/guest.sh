@@ -153,14 +153,19 @@ INIT
 
 # The root file system: debootstrap's, with a unit that runs what the second disk brings.
 root() {
-  local recipe image=$cache/root.img tree=$cache/root.new
+  local recipe image=${cache:?}/root.img tree=${cache:?}/root.new builder
   recipe=$(declare -f root; echo "$suite $packages")
   [ "$(cat "$cache/recipe" 2>/dev/null)" != "$recipe" ] || [ ! -e "$image" ] || return 0
   echo "guest: building the image (once)" >&2
-  [ ! -e "$tree" ] || fail "$tree is left over: look for mounts in it, then remove it"
-  # In a mount and pid namespace of its own: nothing it mounts or starts outlives it.
+  ! grep -q " $tree" /proc/self/mountinfo || fail "something is mounted in $tree"
+  rm -rf --one-file-system "$tree"
+  # In a mount and pid namespace of its own: nothing it mounts or starts outlives it, or us.
   unshare --mount --pid --fork --kill-child debootstrap --variant=minbase --include="$packages" "$suite" "$tree" "$mirror" \
-    >"$cache/debootstrap.log" 2>&1 || fail "debootstrap failed, see $cache/debootstrap.log"
+    >"$cache/debootstrap.log" 2>&1 &
+  builder=$!
+  trap 'kill -KILL $builder; exit 121' TERM INT
+  wait $builder || fail "debootstrap failed, see $cache/debootstrap.log"
+  trap - TERM INT
   rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/* "$tree"/usr/share/{doc,man,locale}
   echo guest >"$tree/etc/hostname"
   echo "127.0.0.1 localhost guest" >"$tree/etc/hosts"

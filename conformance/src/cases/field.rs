@@ -200,7 +200,8 @@ fn what_v1_lacks_is_refused(t: &Test) -> Outcome {
     refused(t, json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }), "/linux/resources/hugepageLimits/0")
 }
 
-/// A software RDMA device over a dummy network device.
+/// A software RDMA device over a dummy network device. It stays, like the machine: 5.10 stumbles over taking it away (a
+/// kernel BUG in rdmacg_unregister_device).
 struct Rdma(String);
 
 impl Rdma {
@@ -219,13 +220,6 @@ impl Rdma {
             true => Ok(Self(name)),
             false => skip("no RDMA device can be made"),
         }
-    }
-}
-
-impl Drop for Rdma {
-    fn drop(&mut self) {
-        let _ = Command::new("rdma").args(["link", "delete", &self.0]).output();
-        let _ = Command::new("ip").args(["link", "delete", "rdma-dummy"]).output();
     }
 }
 
