@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::Bundle;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use runtime_core::{Create, Entry, ExitStatus, Options, Runtime, Stdio};
+use runtime_core::{Create, Entry, Exec, ExitStatus, Options, Runtime, Stdio};
 
 fn main() -> ExitCode {
     common::main(
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             ("preserved_descriptors_stay_in_their_places", preserved_descriptors_stay_in_their_places),
             ("a_thousand_containers_leave_the_host_as_it_was", a_thousand_containers_leave_the_host_as_it_was),
             ("the_in_process_entry_leaves_the_host_as_it_was", the_in_process_entry_leaves_the_host_as_it_was),
+            ("the_other_verbs_leave_the_host_as_it_was", the_other_verbs_leave_the_host_as_it_was),
         ],
         &[],
     )
@@ -261,4 +262,83 @@ fn preserved_descriptors_stay_in_their_places(scratch: &Path) {
             assert_eq!(text.lines().last(), Some("0 1 2 3 4 5"), "{text:?}");
         }
     }
+}
+
+/// Hooks of every kind, a filter that notifies an agent, execs that run and that fail, pause, update and kill, and a create
+/// that fails.
+fn the_other_verbs_leave_the_host_as_it_was(scratch: &Path) {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 12;
+    let agent = std::os::unix::net::UnixListener::bind(scratch.join("agent")).unwrap();
+    let mut bundle = Bundle::new(&scratch.join("bundle"), &["/bin/sleep", "1000"]);
+    bundle.config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    let hook = serde_json::json!([{ "path": "/bin/true", "args": ["true"] }]);
+    bundle.config["hooks"] = serde_json::json!({
+        "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook, "poststop": hook
+    });
+    bundle.config["linux"]["seccomp"] = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": scratch.join("agent"),
+        "syscalls": [{ "names": ["reboot"], "action": "SCMP_ACT_NOTIFY" }]
+    });
+    bundle.write();
+    let mut broken = Bundle::new(&scratch.join("broken"), &["/bin/true"]);
+    broken.config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    broken.config["hooks"] = serde_json::json!({ "createRuntime": [{ "path": "/bin/false" }] });
+    broken.write();
+    // The agent is a part of the host: it hears everybody out, and keeps nothing.
+    std::thread::spawn(move || {
+        agent.incoming().for_each(|caller| drop(caller.unwrap().read_to_end(&mut Vec::new())));
+    });
+    Host::run(64 << 20, || {
+        let before = snapshot();
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let runtime = Runtime::new(Options::new(scratch.join("state")));
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (runtime, bundle, broken, null) = (&runtime, &bundle, &broken, &null);
+                scope.spawn(move || {
+                    let mask = SigSet::thread_get_mask().unwrap();
+                    for round in 0..ROUNDS {
+                        let id = format!("rt-verbs-{}-{thread}-{round}", std::process::id());
+                        every_verb(runtime, bundle, broken, &id, null);
+                        assert_eq!(SigSet::thread_get_mask().unwrap(), mask);
+                    }
+                });
+            }
+        });
+        drop((runtime, null));
+        common::within(Duration::from_secs(5), || {
+            fs::read_dir("/proc/self/task").unwrap().count() == Host::THREADS + 2
+        });
+        assert_same(&before, &snapshot());
+    });
+    let left: Vec<_> = fs::read_dir(scratch.join("state")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn every_verb(runtime: &Runtime, bundle: &Bundle, broken: &Bundle, id: &str, null: &File) {
+    let stdio = || Stdio::Fds([null.as_fd(), null.as_fd(), null.as_fd()]);
+    let create = |bundle: &Bundle| {
+        runtime.create(&Create { id, bundle: Some(&bundle.path), stdio: stdio(), ..Create::default() })
+    };
+    assert!(create(broken).is_err(), "a failing hook");
+    let container = create(bundle).unwrap();
+    container.start().unwrap();
+    let process = |program: &str| -> runtime_core::spec::Process {
+        serde_json::from_value(serde_json::json!({ "args": [program], "cwd": "/", "user": { "uid": 0, "gid": 0 } }))
+            .unwrap()
+    };
+    let exec =
+        |program: &str| container.exec(&Exec { process: Some(&process(program)), stdio: stdio(), ..Exec::default() });
+    for _ in 0..2 {
+        assert_eq!(exec("/bin/true").unwrap().wait().unwrap(), ExitStatus::Code(0));
+    }
+    assert!(exec("/nowhere").is_err());
+    container.pause().unwrap();
+    container.resume().unwrap();
+    container.update(&serde_json::from_str(r#"{"pids":{"limit":100}}"#).unwrap()).unwrap();
+    assert_eq!(container.processes().unwrap().len(), 1);
+    container.kill(nix::libc::SIGKILL).unwrap();
+    assert_eq!(container.wait().unwrap(), ExitStatus::Signal(nix::libc::SIGKILL));
+    container.delete(false).unwrap();
 }
