@@ -22,6 +22,7 @@ pub mod pty;
 pub mod report;
 pub mod rootfs;
 pub mod runtime;
+pub mod stepper;
 pub mod suite;
 pub mod test;
 pub mod trace;

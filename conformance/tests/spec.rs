@@ -42,7 +42,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn none(wrong: &[String]) {
-    assert!(wrong.is_empty(), "docs/spec.md:\n  {}", wrong.join("\n  "));
+    assert!(wrong.is_empty(), "docs:\n  {}", wrong.join("\n  "));
 }
 
 #[test]
@@ -78,18 +78,18 @@ fn files_are_there() {
     none(&missing.cloned().collect::<Vec<_>>());
 }
 
+/// A case of ours, or `path/of/a/file.rs::test`.
+fn is_there(test: &str, cases: &BTreeSet<&str>) -> bool {
+    let Some((file, name)) = test.split_once(".rs::") else { return cases.contains(test) };
+    let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+    text.contains(&format!("fn {name}()"))
+}
+
 #[test]
 fn tests_are_there() {
     let cases: BTreeSet<&str> = conformance::cases::all().iter().map(|case| case.name).collect();
-    let exists = |test: &str| match test.split_once(".rs::") {
-        None => cases.contains(test),
-        Some((file, name)) => {
-            let text = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
-            text.contains(&format!("fn {name}()"))
-        }
-    };
     let rows = rows();
-    let missing = rows.iter().flat_map(|row| row.tests.iter()).filter(|test| !exists(test));
+    let missing = rows.iter().flat_map(|row| row.tests.iter()).filter(|test| !is_there(test, &cases));
     none(&missing.cloned().collect::<Vec<_>>());
 }
 
@@ -102,4 +102,24 @@ fn differences_are_told() {
     }
     let silent = |row: &&Row| row.difference == SAME && row.tests.iter().any(|test| known.contains(test));
     none(&rows().iter().filter(silent).map(|row| row.property.clone()).collect::<Vec<_>>());
+}
+
+/// docs/cves.md names cases and Rust tests that exist.
+#[test]
+fn tests_of_weaknesses_are_there() {
+    let cases: BTreeSet<&str> = conformance::cases::all().iter().map(|case| case.name).collect();
+    let text = fs::read_to_string(root().join("docs/cves.md")).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| id")).collect();
+    assert!(rows.len() > 40, "{} rows", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows.iter().filter(|row| !row.starts_with("| ---")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "cells of {row}");
+        let named: Vec<String> = words(cells[2]);
+        if named.is_empty() || cells.iter().any(|cell| cell.is_empty()) {
+            wrong.push(format!("nothing proves {}", cells[0]));
+        }
+        wrong.extend(named.into_iter().filter(|test| !is_there(test, &cases)));
+    }
+    none(&wrong);
 }

@@ -115,7 +115,10 @@ fn read(file: &Path) -> Result<Process, String> {
 fn become_user(user: &mut User, wanted: &str) -> Result<(), String> {
     let (uid, gid) = wanted.split_once(':').map_or((wanted, None), |(uid, gid)| (uid, Some(gid)));
     let number = |text: &str, what: &str| -> Result<u32, String> {
-        text.parse().map_err(|_| format!("parsing {text:?} as int for {what} failed: invalid syntax"))
+        let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        digits
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| format!("parsing {text:?} as int for {what} failed: invalid syntax"))
     };
     if let Some(gid) = gid {
         user.gid = Some(number(gid, "gid")?);
@@ -183,7 +186,7 @@ mod tests {
         };
         assert_eq!(parse("5"), Ok((Some(5), Some(7))));
         assert_eq!(parse("5:6"), Ok((Some(5), Some(6))));
-        for text in ["", "root", "5:", ":6", "-1", "5:6:7"] {
+        for text in ["", "root", "5:", ":6", "-1", "+5", "5:+6", "5 ", "0x5", "4294967296", "5:6:7"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

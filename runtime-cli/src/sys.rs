@@ -26,27 +26,39 @@ extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc:
         OsStr::from_bytes(text.to_bytes()).to_owned()
     });
     let arguments = arguments.collect();
-    settle();
-    crate::main(arguments)
+    match settle() {
+        Ok(()) => crate::main(arguments),
+        Err(errno) => {
+            let message = format!("0, 1 and 2 are not all open, and /dev/null cannot stand in: {}", errno.desc());
+            if open_streams()[2] {
+                crate::log::Logger::default().fail(&message);
+            }
+            1
+        }
+    }
 }
 
 /// Makes a hostile inheritance harmless: 0, 1 and 2 are open (else the next file opened becomes the container's
-/// stdout), SIGCHLD is not ignored (else exit statuses are lost), and a closed pipe is an error, not a death in the
-/// middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no program we start inherits it.
+/// stdout), SIGCHLD is not ignored (else exit statuses are lost), and a closed pipe or a limit on the size of files
+/// (RLIMIT_FSIZE) is an error, not a death in the middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no
+/// program we start inherits it.
 #[cfg_attr(test, allow(dead_code))]
-fn settle() {
+fn settle() -> Result<(), Errno> {
     for there in open_streams() {
         if !there {
             // Lowest free number, so the one that is missing; not close-on-exec, as it stands in for one that was inherited.
-            if let Ok(null) = nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
-                std::mem::forget(null);
-            }
+            std::mem::forget(nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())?);
         }
     }
     let handler = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: `ignore` does nothing at all, so it is safe at any point of the program; SIG_DFL runs no code of ours.
-    let _ = unsafe { (sigaction(Signal::SIGPIPE, &handler), sigaction(Signal::SIGCHLD, &default)) };
+    unsafe {
+        let _ = sigaction(Signal::SIGPIPE, &handler);
+        let _ = sigaction(Signal::SIGXFSZ, &handler);
+        let _ = sigaction(Signal::SIGCHLD, &default);
+    }
+    Ok(())
 }
 
 extern "C" fn ignore(_: libc::c_int) {}

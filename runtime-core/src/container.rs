@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::runtime::Launcher;
-use crate::spec::Process;
+use crate::spec::{Process, Spec};
 use crate::state::{Init, Record, Root, State};
 use crate::{Exec, ExecProcess, Log, Result, Runtime};
 
@@ -48,6 +48,8 @@ pub struct Container {
     console: Mutex<Option<OwnedFd>>,
     /// Of a run with [`Create::notify`](crate::Create::notify).
     ear: Mutex<Option<UnixDatagram>>,
+    /// The recorded config, once it was parsed: for the next exec.
+    config: Mutex<Option<Spec>>,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<OwnedFd>,
 }
@@ -64,6 +66,7 @@ impl Container {
             log: None,
             console: Mutex::new(None),
             ear: Mutex::new(None),
+            config: Mutex::new(None),
             pidfd: OnceLock::new(),
         }
     }
@@ -86,6 +89,18 @@ impl Container {
     pub(crate) fn hearing(mut self, ear: Option<UnixDatagram>) -> Self {
         self.ear = Mutex::new(ear);
         self
+    }
+
+    /// Keeps the recorded config for who asks next.
+    pub(crate) fn keep(&self, config: Spec) {
+        if let Ok(mut kept) = self.config.lock() {
+            *kept = Some(config);
+        }
+    }
+
+    /// Takes what was kept.
+    pub(crate) fn kept(&self) -> Option<Spec> {
+        self.config.lock().ok()?.take()
     }
 
     /// The container's id.

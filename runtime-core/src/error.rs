@@ -192,9 +192,12 @@ impl fmt::Display for Error {
             line.part(inner.pointer.as_deref())?;
         }
         line.part(Some(&inner.message))?;
-        for (at, problem) in inner.problems.iter().enumerate() {
+        for (at, problem) in inner.problems.iter().take(MOST_PROBLEMS).enumerate() {
             let text = problem.to_string();
             if at == 0 { line.part(Some(&text))? } else { write!(line.f, "; {text}")? }
+        }
+        if inner.problems.len() > MOST_PROBLEMS {
+            write!(line.f, "; and {} more", inner.problems.len() - MOST_PROBLEMS)?;
         }
         line.part(inner.call.as_deref())?;
         if let Some(errno) = inner.errno.filter(|_| inner.call.is_some()) {
@@ -206,6 +209,9 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// Most problems that are told in one line; the rest is counted.
+const MOST_PROBLEMS: usize = 100;
 
 struct Line<'a, 'b> {
     f: &'a mut fmt::Formatter<'b>,

@@ -14,7 +14,7 @@ cases!["bad_input":
     namespace_file_missing, namespace_twice, namespace_unknown, unmapped_uid, mappings_without_user_namespace,
     rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination, env_without_equals,
     config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action, hostname_without_uts,
-    new_spec_version_is_accepted,
+    new_spec_version_is_accepted, what_is_no_version_is_refused,
 ];
 
 /// Runs it; it must refuse in one line that names `text`.
@@ -269,4 +269,11 @@ fn hostname_without_uts(t: &Test) -> Outcome {
 /// A newer minor version of the spec is no reason to refuse.
 fn new_spec_version_is_accepted(t: &Test) -> Outcome {
     t.run_ok(&t.bundle()?.with("/ociVersion", json!("1.3.0"))).map(drop)
+}
+
+fn what_is_no_version_is_refused(t: &Test) -> Outcome {
+    for version in ["invalid", "1.3", "v1.3.0"] {
+        t.run_refused(&t.bundle()?.with("/ociVersion", json!(version)), "ersion")?;
+    }
+    Ok(())
 }

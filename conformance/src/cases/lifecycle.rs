@@ -8,9 +8,9 @@ use std::fs;
 
 cases!["lifecycle":
     created_running_stopped_gone, state_document_is_runcs, state_has_annotations, nothing_runs_before_start, create_twice,
-    start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created, delete_force_is_idempotent,
+    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created, delete_force_is_idempotent,
     missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped, kill_of_created,
-    kill_takes_all_of_a_shared_pid_namespace, pause_and_resume, kill_of_paused, run_leaves_nothing, run_detached,
+    kill_takes_all_of_a_shared_pid_namespace, pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing, run_detached,
     run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
 ];
 
@@ -82,6 +82,20 @@ fn create_twice(t: &Test) -> Outcome {
     t.ok(&["start", &t.id])?;
     t.wait_status("stopped")?;
     t.ok(&["delete", &t.id])?;
+    Ok(())
+}
+
+/// A caller that polls `state` and then calls `start` may come while create is still at work: start waits for it.
+fn start_of_what_state_shows(t: &Test) -> Outcome {
+    let bundle = t.bundle()?.probe(&["exit", "0"]);
+    for _ in 0..20 {
+        let create = t.create(&bundle)?;
+        let shown = || t.rt(&["state", &t.id]).is_ok_and(|output| output.code == 0);
+        t.wait_for("the state", shown)?;
+        t.ok(&["start", &t.id])?;
+        t.wait(create)?;
+        t.delete()?;
+    }
     Ok(())
 }
 
@@ -226,6 +240,23 @@ fn kill_of_paused(t: &Test) -> Outcome {
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_status("stopped")?;
     t.delete()?;
+    Ok(())
+}
+
+/// Somebody has moved the process into a freezer of his own: there it cannot die, and elsewhere nothing else changes.
+fn delete_of_what_is_frozen_elsewhere(t: &Test) -> Outcome {
+    t.cgroups_v1()?;
+    let pid = t.sleeper(t.bundle()?)?;
+    let elsewhere = t.cgroup("freezer").with_file_name(format!("{}-elsewhere", t.id));
+    fs::create_dir(&elsewhere)?;
+    fs::write(elsewhere.join("cgroup.procs"), pid.to_string())?;
+    fs::write(elsewhere.join("freezer.state"), "FROZEN")?;
+    let deleted = t.delete();
+    let state = fs::read_to_string(elsewhere.join("freezer.state"))?;
+    fs::write(elsewhere.join("freezer.state"), "THAWED")?;
+    t.wait_for("the foreign cgroup to be empty", || fs::remove_dir(&elsewhere).is_ok())?;
+    check_eq!(deleted?.stderr, "", "output of delete");
+    check_eq!(state.trim(), "FROZEN", "the foreign cgroup");
     Ok(())
 }
 

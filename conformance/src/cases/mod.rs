@@ -3,14 +3,17 @@
 mod attack;
 mod bad_input;
 mod cgroup;
+mod chroot;
 mod cli;
 mod clock;
 mod device;
 mod exec;
 mod features;
 mod hook;
+mod hostile;
 mod ids;
 mod inspect;
+mod intruder;
 mod isolation;
 mod label;
 mod lifecycle;
@@ -28,6 +31,7 @@ mod paths;
 mod privilege;
 mod process;
 mod proof;
+mod race;
 mod rdt;
 mod resource;
 mod root;
@@ -55,7 +59,11 @@ pub fn all() -> Vec<Case> {
         process::CASES,
         bad_input::CASES,
         attack::CASES,
+        race::CASES,
+        hostile::CASES,
+        intruder::CASES,
         cgroup::CASES,
+        chroot::CASES,
         clock::CASES,
         device::CASES,
         exec::CASES,

@@ -196,7 +196,7 @@ fn bind_source_missing(t: &Test) -> Outcome {
 fn bind_with_data(t: &Test) -> Outcome {
     let source = source(t)?;
     let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind", "size=10m"]);
+    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind", "nr_inodes=9"]);
     t.run_refused(&bundle, "").map(drop)
 }
 

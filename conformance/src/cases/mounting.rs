@@ -11,10 +11,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 cases!["mounting":
     flags_of_a_bind, bind_keeps_what_the_source_has, bind_with_options_drops_the_rest, access_times, nosymfollow,
     recursive_attributes, rbind_and_bind, files_and_directories, relative_source, relative_destination,
-    source_is_missing, no_type, unknown_option, data_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
+    source_is_missing, no_type, unknown_option, data_on_a_bind, what_a_tmpfs_is_made_with_goes_by_on_a_bind, propagation_modes, tmpfs_options, tmpfs_mode,
     readonly_tmpfs_takes_mounts, tmpcopyup, superblock_flags, remount, overlay, over_the_root, in_proc, proc_is_procfs,
-    ordinary_directories, links_on_the_way, link_to_its_own_folder, below_a_readonly_bind, order, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
-    idmap, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags,
+    ordinary_directories, links_on_the_way, links_themselves, link_to_its_own_folder, below_a_readonly_bind, order,
+    binds_are_listed_after_what_they_are_mounted_on, cgroup_v1, cgroup_v1_namespace, cgroup_v2,
+    idmap, idmap_of_the_option, idmap_of_the_container, idmap_of_a_joined_namespace, idmap_errors, without_mount_setattr, locked_flags,
     locked_flags_of_what_the_parent_cloned, times_stay, source_in_the_container, mapped_source_in_the_container, many,
 ];
 
@@ -268,8 +269,43 @@ fn unknown_option(test: &Test) -> Outcome {
 
 fn data_on_a_bind(test: &Test) -> Outcome {
     let mut bundle = test.bundle()?;
-    bundle.mount("/x", "bind", "/tmp", &["bind", "mode=755"]);
+    bundle.mount("/x", "bind", "/tmp", &["bind", "uid=1"]);
     test.run_refused(&bundle, "filesystem-specific")?;
+    Ok(())
+}
+
+/// Lists written for binds and tmpfs alike; runc refuses them since 1.2.
+fn what_a_tmpfs_is_made_with_goes_by_on_a_bind(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o711))?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/x", "", &source, &["nosuid", "mode=755", "size=1k", "bind", "ro"]);
+    let output = test.run(&bundle)?;
+    check!(output.code == 0, "{}", output.stderr);
+    let mode = fs::metadata(&source)?.permissions().mode() & 0o777;
+    check!(mode == 0o711, "the source has mode {mode:o} now");
+    if test.runtime.is_ours() {
+        check!(output.stderr.contains("/mounts/7/options/1"), "no warning: {}", output.stderr);
+        check!(output.stderr.contains("/mounts/7/options/2"), "no warning: {}", output.stderr);
+    }
+    Ok(())
+}
+
+/// Who takes mounts away from the last to the first, as mountinfo lists them, must not meet one that is mounted on.
+fn binds_are_listed_after_what_they_are_mounted_on(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/a", "tmpfs", "a", &[]);
+    bundle.mount("/a/b", "", &source, &["rbind"]);
+    bundle.mount("/a/b/c", "tmpfs", "c", &[]);
+    bundle.mount("/a/b/c/d", "", &source, &["bind"]);
+    if !bundle.busybox(&["cut"])? {
+        return skip("no static busybox");
+    }
+    bundle.set("/process/args", json!(["/bin/cut", "-d", " ", "-f", "5", "/proc/self/mountinfo"]));
+    let said = test.run_ok(&bundle)?;
+    let ours: Vec<&str> = said.lines().filter(|line| line.starts_with("/a")).collect();
+    check_eq!(ours, ["/a", "/a/b", "/a/b/c", "/a/b/c/d"], "the order of mountinfo");
     Ok(())
 }
 
@@ -450,6 +486,43 @@ fn over_the_root(test: &Test) -> Outcome {
 }
 
 /// What is mounted through a link covers the folder of its neighbours, and the next of them lies in what covers it.
+/// crun's options: a link at the end of a path is mounted, covered or made anew itself.
+fn links_themselves(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    fs::write(format!("{source}/file"), "x")?;
+    symlink("file", format!("{source}/link"))?;
+    let link = format!("{source}/link");
+    let mut bundle = test.bundle()?;
+    symlink("nowhere", bundle.rootfs().join("covered"))?;
+    symlink("nowhere", bundle.rootfs().join("covered-by-a-link"))?;
+    symlink("proc", bundle.rootfs().join("leads-there"))?;
+    bundle.mount("/covered", "bind", &link, &["bind", "dest-nofollow"]);
+    bundle.mount("/covered-by-a-link", "bind", &link, &["bind", "dest-nofollow", "src-nofollow"]);
+    bundle.mount("/a/copy", "bind", &link, &["rbind", "copy-symlink"]);
+    bundle.mount(
+        "/no/link",
+        "bind",
+        &format!("{source}/file"),
+        &["bind", "copy-symlink", "src-nofollow", "dest-nofollow"],
+    );
+    let paths = ["/covered", "/covered-by-a-link", "/a/copy", "/no/link"];
+    let mut words = vec!["report"];
+    words.extend(paths.iter().flat_map(|path| ["--path", *path]));
+    let mut bundle = bundle.probe(&words);
+    let report = test.report(&bundle)?;
+    check_eq!(report.path("/covered")["type"], "file", "what covers the link");
+    check_eq!(report.path("/covered-by-a-link")["link"], "file", "the link that covers");
+    check_eq!(report.path("/a/copy")["link"], "file", "the copy");
+    check_eq!(report.path("/no/link")["type"], "file", "a source that is no link");
+    check!(report.mount("/a/copy").is_null(), "a mount in place of a copy");
+    bundle.mount("/leads-there/self", "bind", &link, &["bind", "dest-nofollow", "src-nofollow"]);
+    test.run_refused(&bundle, "inside /proc")?;
+    let mut bundle = test.bundle()?;
+    bundle.mount("/probe", "bind", &link, &["bind", "copy-symlink"]);
+    test.run_refused(&bundle, "exists")?;
+    Ok(())
+}
+
 fn link_to_its_own_folder(test: &Test) -> Outcome {
     let mut bundle = test.bundle()?;
     fs::create_dir(bundle.rootfs().join("d"))?;
@@ -697,6 +770,28 @@ fn idmap(test: &Test) -> Outcome {
     check_eq!(owner("/all/sub/zero"), (Some(1000), Some(1000)), "below, recursive");
     check_eq!(owner("/plain/five"), (Some(5), Some(6)), "not mapped");
     check!(report.mounted_with("/all", "ro"), "{}", report.mount("/all"));
+    Ok(())
+}
+
+/// crun's ranges in the option itself; "@" is about the container's own ids.
+fn idmap_of_the_option(test: &Test) -> Outcome {
+    let source = folder(test, "source")?;
+    let mut bundle = test.bundle()?;
+    bundle.map_ids(100_000, 65_536);
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.mount("/mapped", "bind", &source, &["bind", "idmap=uids=0-100000-3#5-100007-1;gids=0-100020-10"]);
+    bundle.mount("/own", "bind", &source, &["bind", "idmap=uids=@0-1-10;gids=@0-2-10"]);
+    let words = ["report", "--path", "/mapped/five", "--path", "/own/five"];
+    let report = report_within(test, OWNED, &bundle.probe(&words))?;
+    let owner = |path: &str| (report.path(path)["uid"].as_u64(), report.path(path)["gid"].as_u64());
+    check_eq!(owner("/mapped/five"), (Some(7), Some(26)), "ids 5 and 6");
+    check_eq!(owner("/own/five"), (Some(6), Some(8)), "ids 5 and 6 by the container's own mapping");
+    for bad in ["idmap=", "idmap=uids=0-1-1", "idmap=uids=0-1;gids=0-1-1", "ridmap=uids=@70000-1-1;gids=0-1-1"] {
+        let mut bundle = test.bundle()?;
+        bundle.map_ids(100_000, 65_536);
+        bundle.mount("/x", "bind", "/tmp", &["bind", bad]);
+        test.run_refused(&bundle, "")?;
+    }
     Ok(())
 }
 

@@ -392,24 +392,32 @@ fn pidfd_sockets(t: &Test) -> Outcome {
     }
     let path = saved(&t.bundle()?.probe(&["sleep", "600"]))?;
     for verb in [&["create"][..], &["run", "--detach"]] {
-        let socket = t.folder.join(format!("{}.sock", verb[0]));
-        let receiver = crate::console::Console::listen(&socket)?;
-        let socket = socket.to_string_lossy().into_owned();
+        let socket = t.folder.join(format!("{}.sock", verb[0])).to_string_lossy().into_owned();
         let words = [verb, &["--pidfd-socket", &socket, "--bundle", &path, &t.id]].concat();
-        let running = t.spawn(t.command(&[], &words), None)?;
-        let received = receiver.receive();
-        let output = t.wait(running)?;
-        let pid = t.state()?["pid"].clone();
-        let about = received.as_ref().ok().map(|(_, fd)| {
-            let number = std::os::fd::AsRawFd::as_raw_fd(fd);
-            fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default()
-        });
-        t.delete()?;
-        check_eq!(output.code, 0, "{verb:?}: {}", output.stderr);
-        check_eq!(received?.0, "standard", "the message");
-        let about = about.unwrap_or_default();
-        check!(about.lines().any(|line| line == format!("Pid:\t{pid}")), "a pidfd of {pid}: {about}");
+        gets_a_pidfd(t, &socket, &words)?;
     }
+    // crun's annotation.
+    let socket = t.folder.join("annotation.sock").to_string_lossy().into_owned();
+    let bundle = t.bundle_named("annotated")?.with("/annotations", json!({ "run.oci.pidfd_receiver": socket }));
+    let path = saved(&bundle.probe(&["sleep", "600"]))?;
+    gets_a_pidfd(t, &socket, &["create", "--bundle", &path, &t.id])
+}
+
+fn gets_a_pidfd(t: &Test, socket: &str, words: &[&str]) -> Outcome {
+    let receiver = crate::console::Console::listen(std::path::Path::new(socket))?;
+    let running = t.spawn(t.command(&[], words), None)?;
+    let received = receiver.receive();
+    let output = t.wait(running)?;
+    let pid = t.state()?["pid"].clone();
+    let about = received.as_ref().ok().map(|(_, fd)| {
+        let number = std::os::fd::AsRawFd::as_raw_fd(fd);
+        fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default()
+    });
+    t.delete()?;
+    check_eq!(output.code, 0, "{words:?}: {}", output.stderr);
+    check_eq!(received?.0, "standard", "the message");
+    let about = about.unwrap_or_default();
+    check!(about.lines().any(|line| line == format!("Pid:\t{pid}")), "a pidfd of {pid}: {about}");
     Ok(())
 }
 

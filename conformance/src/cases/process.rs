@@ -7,7 +7,7 @@ use serde_json::json;
 
 cases!["process":
     exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged, env_gets_home_and_keeps_order,
-    env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
+    env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made, cwd_is_made_in_a_read_only_root, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
     signal_masks_are_clean, hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1, looked_up_in_the_containers_path,
 ];
 
@@ -72,6 +72,16 @@ fn cwd_is_made(t: &Test) -> Outcome {
     let report = t.report_paths(bundle, &["/new/er"])?;
     check_eq!(report.at("/cwd"), &json!("/new/er/dir"), "cwd");
     check_eq!(report.path("/new/er")["mode"], "755", "mode of the made directory");
+    Ok(())
+}
+
+/// It is made before the root is sealed, and so is one in a tmpfs that is.
+fn cwd_is_made_in_a_read_only_root(t: &Test) -> Outcome {
+    for cwd in ["/new/dir", "/sealed/dir"] {
+        let mut bundle = t.bundle()?.with("/process/cwd", json!(cwd)).with("/root/readonly", json!(true));
+        bundle.mount("/sealed", "tmpfs", "tmpfs", &["ro", "mode=755"]);
+        check_eq!(t.report(&bundle)?.at("/cwd"), &json!(cwd), "cwd");
+    }
     Ok(())
 }
 

@@ -88,7 +88,14 @@ fn bad_schedulers_are_refused(t: &Test) -> Outcome {
     refused(t, at, json!({ "policy": "SCHED_FIFO", "priority": 100 }), "")?;
     refused(t, at, json!({ "policy": "SCHED_RR" }), "")?;
     refused(t, at, json!({ "policy": "SCHED_OTHER", "runtime": 5_000_000 }), "runtime")?;
-    refused(t, at, json!({ "policy": "SCHED_DEADLINE", "runtime": 9_000_000, "deadline": 5_000_000 }), "")?;
+    let deadline = |runtime: u64, deadline: u64, period: u64| json!({ "policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": deadline, "period": period });
+    refused(t, at, json!({ "policy": "SCHED_DEADLINE", "deadline": 5_000_000 }), "requires `runtime`")?;
+    refused(t, at, json!({ "policy": "SCHED_DEADLINE", "runtime": 5_000_000 }), "requires `deadline`")?;
+    refused(t, at, deadline(0, 5_000_000, 5_000_000), "runtime must be greater than 0")?;
+    refused(t, at, deadline(9_000_000, 5_000_000, 9_000_000), "runtime 9000000 must be <= deadline 5000000")?;
+    refused(t, at, deadline(1_000_000, 5_000_000, 2_000_000), "deadline 5000000 must be <= period 2000000")?;
+    refused(t, at, deadline(1023, 5_000_000, 0), "runtime 1023 must be between")?;
+    refused(t, at, deadline((1 << 63) + 1, (1 << 63) + 2, 0), "runtime 9223372036854775809 must be between")?;
     refused(t, at, json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_FAST"] }), "SCHED_FLAG_FAST")?;
     // Known, but in no kernel.
     refused(t, at, json!({ "policy": "SCHED_ISO" }), "")

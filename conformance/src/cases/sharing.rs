@@ -259,10 +259,19 @@ fn user_namespace_joined(t: &Test) -> Outcome {
     Ok(())
 }
 
+/// As crun has it: the caller's own id, and what needs another one is refused.
 fn user_without_mappings(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
     bundle.namespace("user", "");
-    t.run_refused(&bundle, "mapping").map(drop)
+    t.run_refused(&bundle, "gid=5")?;
+    bundle.drop_mount("/dev/pts");
+    let report = t.report(&bundle)?;
+    check_eq!(report.at("/uid_map"), &json!(["0 0 1"]), "uid map");
+    check_eq!(report.at("/gid_map"), &json!(["0 0 1"]), "gid map");
+    bundle.set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": 0, "size": 1 }]));
+    t.run_refused(&bundle, "mapping")?;
+    bundle.remove("/linux/gidMappings");
+    t.run_refused(&bundle.with("/process/user/uid", json!(1)), "1").map(drop)
 }
 
 /// Rootless engines' `--network=host`: no sysfs of the namespace may be mounted then, a bind of the host's serves.

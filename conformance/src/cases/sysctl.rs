@@ -8,7 +8,7 @@ use std::fs;
 
 cases!["sysctl":
     of_new_namespaces, slashes_separate_too, of_a_user_namespace, of_the_host_is_refused, without_the_namespace_is_refused,
-    hostname_has_its_own_property, unknown_is_refused, bad_values_are_refused, aliases_are_duplicates,
+    hostname_has_its_own_property, domainname_said_twice, unknown_is_refused, bad_values_are_refused, aliases_are_duplicates,
     in_a_joined_namespace, joining_the_hosts_namespace_is_refused, a_fake_proc_in_the_root_changes_nothing,
 ];
 
@@ -36,6 +36,17 @@ fn of_new_namespaces(t: &Test) -> Outcome {
         fs::remove_dir_all(t.folder.join("bundle"))?;
     }
     Ok(())
+}
+
+/// Twice the same is no contradiction.
+fn domainname_said_twice(t: &Test) -> Outcome {
+    let bundle =
+        t.bundle()?.with("/domainname", json!("one")).with("/linux/sysctl", json!({ "kernel.domainname": "one" }));
+    check_eq!(t.report(&bundle)?.at("/uts/domainname"), &json!("one"), "domain name");
+    fs::remove_dir_all(&bundle.path)?;
+    let bundle =
+        t.bundle()?.with("/domainname", json!("two")).with("/linux/sysctl", json!({ "kernel.domainname": "one" }));
+    t.run_refused(&bundle, "domainname").map(drop)
 }
 
 fn slashes_separate_too(t: &Test) -> Outcome {

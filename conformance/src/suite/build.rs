@@ -11,6 +11,11 @@ pub const INSIDE: &str = "runtimetest";
 /// The root filesystem of all containers.
 pub const ROOT: &str = "rootfs-amd64.tar.gz";
 
+/// Decides, with the module's version, whether what is there is still right: raise it when the building changes.
+const RECIPE: &str = "recipe 3\n";
+/// Where Go raises the limit of open files in every program before its first line, by version.
+const RAISES_LIMIT: [&str; 2] = ["syscall/rlimit.go", "os/rlimit.go"];
+
 /// What was built.
 #[derive(Debug)]
 pub struct Suite {
@@ -47,7 +52,7 @@ pub fn suite() -> Result<Suite, String> {
 /// The text that decides whether what is there is still right.
 fn pinned(source: &Path) -> Result<String, String> {
     let read = |name: &str| fs::read_to_string(source.join(name)).map_err(|e| format!("runtime-tools/{name}: {e}"));
-    Ok(format!("{}{}", read("go.mod")?, read("go.sum")?))
+    Ok(format!("{RECIPE}{}{}", read("go.mod")?, read("go.sum")?))
 }
 
 fn build(source: &Path, folder: &Path) -> Result<(), String> {
@@ -61,10 +66,47 @@ fn build(source: &Path, folder: &Path) -> Result<(), String> {
     let programs = format!("{MODULE}/validation/...");
     let inside = format!("{MODULE}/cmd/{INSIDE}");
     let out = format!("{}/", bin.display());
-    run(&go, source, &["build", "-trimpath", "-ldflags=-s -w", "-o", &out, &programs, &inside])?;
+    run(&go, source, &["build", "-trimpath", "-ldflags=-s -w", "-o", &out, &programs])?;
+    let overlay = format!("-overlay={}", keep_limit(run(&go, source, &["env", "GOROOT"])?.trim(), folder)?.display());
+    run(&go, source, &["build", "-trimpath", "-ldflags=-s -w", &overlay, "-o", &out, &inside])?;
     let module = run(&go, source, &["list", "-m", "-f", "{{.Dir}}", MODULE])?;
-    let (from, to) = (Path::new(module.trim()).join(ROOT), folder.join(ROOT));
-    fs::copy(&from, &to).map(drop).map_err(|e| format!("{}: {e}", from.display()))
+    root(&Path::new(module.trim()).join(ROOT), &bin, &folder.join(ROOT))
+}
+
+/// For `go build -overlay`: Go's own files in which the limit is not raised.
+fn keep_limit(go: &str, folder: &Path) -> Result<PathBuf, String> {
+    let mut replaced = serde_json::Map::new();
+    for name in RAISES_LIMIT {
+        let path = Path::new(go).join("src").join(name);
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let own = folder.join(name.replace('/', "-"));
+        fs::write(&own, text.replace("func init() {", "func _() {")).map_err(|e| format!("{}: {e}", own.display()))?;
+        replaced.insert(path.to_string_lossy().into_owned(), own.to_string_lossy().into());
+    }
+    let path = folder.join("overlay.json");
+    let text = serde_json::json!({ "Replace": replaced }).to_string();
+    fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
+
+/// The root filesystem with [`INSIDE`] in it, which one program runs and forgets to put there. tar(1) looks at what is in
+/// a file, not at how it is called.
+fn root(from: &Path, bin: &Path, to: &Path) -> Result<(), String> {
+    let fail = |e: String| format!("{}: {e}", from.display());
+    let packed = fs::File::open(from).map_err(|e| fail(e.to_string()))?;
+    let unpacked = fs::File::create(to).map_err(|e| format!("{}: {e}", to.display()))?;
+    let mut unpack = Command::new("gzip");
+    unpack.arg("-dc").stdin(packed).stdout(unpacked);
+    let mut add = Command::new("tar");
+    add.arg("-rf").arg(to).args(["--owner=0", "--group=0", "--mode=755", "-C"]).arg(bin).arg(INSIDE);
+    for mut command in [unpack, add] {
+        match command.status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(fail(format!("{command:?}: {status}"))),
+            Err(e) => return Err(fail(format!("{command:?}: {e}"))),
+        }
+    }
+    Ok(())
 }
 
 /// Runs Go; the last line of what it says if it fails, which is why there is no suite.

@@ -40,6 +40,13 @@ pub fn default(scratch: &Path) -> Site {
     Site::new(scratch, "default", None, |_| {})
 }
 
+/// The default config, of which the program stays.
+pub fn sleeping(scratch: &Path) -> Site {
+    Site::new(scratch, "sleeping", None, |config| {
+        config["process"]["args"] = serde_json::json!(["/bin/sleep", "1000"]);
+    })
+}
+
 /// One that maps ids, runs as a user and filters system calls.
 pub fn user_namespace(scratch: &Path) -> Site {
     Site::new(scratch, "user", None, |config| {
@@ -104,9 +111,15 @@ impl Site {
                 all.push(text(self.scratch.join("pid")));
             }
             "delete" => all.extend([verb, "--force"].map(str::to_owned)),
+            "update" => all.extend([verb, "--pids-limit", "100"].map(str::to_owned)),
             _ => all.push(verb.to_owned()),
         }
         all.push(ID.to_owned());
+        match verb {
+            "exec" => all.push("/bin/true".to_owned()),
+            "kill" => all.push("KILL".to_owned()),
+            _ => {}
+        }
         all
     }
 
@@ -135,6 +148,25 @@ impl Site {
         Err(format!("{verb}: {status} after {:.1} s: {}", begin.elapsed().as_secs_f32(), said.trim()))
     }
 
+    /// What has to be done before a verb.
+    pub fn prepare(&self, verb: &str) {
+        let before: &[&str] = match verb {
+            "create" | "run" => &[],
+            "start" => &["create"],
+            "resume" => &["create", "start", "pause"],
+            _ => &["create", "start"],
+        };
+        before.iter().for_each(|verb| self.run(verb).unwrap());
+    }
+
+    /// The verbs that only look must end, whatever they find; what is wrong with them.
+    pub fn look(&self) -> Option<String> {
+        ["state", "ps"].iter().find_map(|verb| {
+            let error = self.run(verb).err()?;
+            (!error.contains("exit status: 1 ") || error.ends_with(": ")).then_some(error)
+        })
+    }
+
     /// One verb under the eyes of a tracer.
     pub fn traced(&self, verb: &str, point: Point, action: Action) -> Outcome {
         let arguments = self.arguments(verb);
@@ -146,6 +178,7 @@ impl Site {
         let nowhere = Point { process: 0, call: usize::MAX };
         let mut calls = Vec::new();
         for _ in 0..2 {
+            self.prepare(verb);
             let outcome = self.traced(verb, nowhere, Action::Look);
             assert_eq!(outcome.code, 0, "{}", outcome.stderr);
             assert_eq!(self.delete_and_look(), None);

@@ -192,7 +192,11 @@ impl Tracer {
         } else if event != EVENT_STOP
             && let Ok(new) = ptrace::getevent(pid)
         {
-            self.process(Pid::from_raw(new as i32));
+            let new = self.process(Pid::from_raw(new as i32));
+            // A stage that carries on in a child is the stage still.
+            if process > 0 {
+                self.programs[new] = self.programs[process];
+            }
         }
         resume(pid, None);
     }

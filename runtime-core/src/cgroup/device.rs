@@ -127,18 +127,29 @@ pub fn devices(placement: &Placement, rules: Option<&[DeviceRule]>, userns: bool
         return Ok(Devices::None);
     }
     match placement.of("devices") {
-        Some(place) if placement.dirs[place].v2 => Ok(Devices::Program { place, code: bpf::program(&rules) }),
+        Some(place) if placement.dirs[place].v2 => match bpf::program(&rules) {
+            Some(code) => Ok(Devices::Program { place, code }),
+            None => Err(vec![Problem::new(POINTER, "too many rules for one BPF program")]),
+        },
         Some(place) => Ok(Devices::Writes(lines(place, &rules).map_err(|problem| vec![problem])?)),
         None => Err(vec![Problem::new(POINTER, "this host has no cgroup that could enforce device rules")]),
     }
 }
 
 const POINTER: &str = "/linux/resources/devices";
+/// Most rules: version 1 compares each new one with all before it, and so do we.
+const MOST_RULES: usize = 4096;
 
 /// The config's rules between the first "deny all" and the defaults.
 fn parse(rules: &[DeviceRule]) -> Result<Vec<Rule>, Vec<Problem>> {
     let mut out = vec![Rule { allow: false, kind: None, major: None, minor: None, access: ALL }];
     let mut problems = Vec::new();
+    if rules.len() > MOST_RULES {
+        return Err(vec![Problem::new(
+            POINTER,
+            format!("{} device rules; at most {MOST_RULES} are taken", rules.len()),
+        )]);
+    }
     for (at, rule) in rules.iter().enumerate() {
         match parse_one(rule, at) {
             Ok(rule) => out.push(rule),

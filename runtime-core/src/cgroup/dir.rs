@@ -171,14 +171,12 @@ pub(super) fn unmake(place: &Place, made: &[String]) {
     let Ok(root) = mount_point(place) else { return };
     for path in made.iter().rev() {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent = match above {
-            "" => root.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE),
-            _ => file::beneath(&root, above, OFlag::O_PATH),
+        // A failure is no news: another container may live below it now.
+        let _ = match above {
+            "" => unlinkat(&root, name, UnlinkatFlags::RemoveDir),
+            _ => file::beneath(&root, above, OFlag::O_PATH)
+                .and_then(|parent| unlinkat(&parent, name, UnlinkatFlags::RemoveDir)),
         };
-        if let Ok(parent) = parent {
-            // A failure is no news: another container may live below it now.
-            let _ = unlinkat(&parent, name, UnlinkatFlags::RemoveDir);
-        }
     }
 }
 

@@ -1,31 +1,35 @@
 //! Files and directories of a cgroup file system, always beneath a descriptor and never through a symbolic link.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::NixPath;
+use nix::dir::{Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
+
+use crate::sys::fd::patiently;
 
 /// Most files of a cgroup fit: one read(2) less.
 const COMMON: usize = 4096;
 
 /// Opens a directory beneath `dir`, in the same mount.
-pub(super) fn beneath(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+pub(super) fn beneath<P: ?Sized + NixPath>(dir: impl AsFd, path: &P, flags: OFlag) -> Result<OwnedFd, Errno> {
     resolve(dir, path, flags | OFlag::O_DIRECTORY)
 }
 
-fn resolve(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+fn resolve<P: ?Sized + NixPath>(dir: impl AsFd, path: &P, flags: OFlag) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-    loop {
-        match openat2(&dir, path, how) {
-            // A rename or mount elsewhere on the host made the kernel unsure; and signals.
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => return result,
-        }
-    }
+    patiently(|| openat2(&dir, path, how))
+}
+
+/// The directory above. Cgroups never move to another one.
+pub(super) fn above(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    openat(dir, "..", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Opens a file of the cgroup itself; `name` has no slash.
@@ -81,36 +85,31 @@ fn errno(error: &std::io::Error) -> Errno {
 }
 
 /// Names of the sub-directories, which are the sub-cgroups.
-pub(super) fn children(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
-    entries(dir, |kind| kind == Some(nix::dir::Type::Directory))
+pub(super) fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    entries(dir, |entry| {
+        let inside = !matches!(entry.file_name().to_bytes(), b"." | b"..");
+        (inside && entry.file_type() == Some(Type::Directory)).then(|| entry.file_name().to_owned())
+    })
 }
 
-/// Names of everything in it.
+/// Names of everything in it that the kernel may have put there: text.
 pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
-    entries(dir, |_| true)
+    entries(dir, |entry| entry.file_name().to_str().ok().map(str::to_owned))
 }
 
-fn entries(dir: BorrowedFd<'_>, wanted: impl Fn(Option<nix::dir::Type>) -> bool) -> Result<Vec<String>, Errno> {
+fn entries<T>(dir: BorrowedFd<'_>, take: impl Fn(&Entry) -> Option<T>) -> Result<Vec<T>, Errno> {
     // The position belongs to the open file, so each listing opens its own.
     let own = openat(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut listing = nix::dir::Dir::from_fd(own)?;
-    let mut names = Vec::new();
+    let mut taken = Vec::new();
     for entry in listing.iter() {
-        let entry = entry?;
-        if !wanted(entry.file_type()) {
-            continue;
-        }
-        match entry.file_name().to_str() {
-            Ok("." | "..") => {}
-            Ok(name) => names.push(name.to_owned()),
-            Err(_) => return Err(Errno::EILSEQ),
-        }
+        taken.extend(take(&entry?));
     }
-    Ok(names)
+    Ok(taken)
 }
 
 /// Opens a sub-cgroup; `None` if it is gone by now.
-pub(super) fn child(dir: impl AsFd, name: &str) -> Result<Option<OwnedFd>, Errno> {
+pub(super) fn child<P: ?Sized + NixPath>(dir: impl AsFd, name: &P) -> Result<Option<OwnedFd>, Errno> {
     match beneath(dir, name, OFlag::O_RDONLY) {
         Ok(fd) => Ok(Some(fd)),
         Err(errno) if is_gone(errno) => Ok(None),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::dir::{self, Dir};
+use super::walk::walk;
 use super::{Cgroup, Place, Placement, check_sound, file};
 use crate::{Error, ErrorKind, Result};
 
@@ -146,6 +147,14 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Takes a process back that somebody has moved into another cgroup of the version 1 freezer: in a frozen one it
+    /// does not even die.
+    pub(crate) fn take_back(&self, pid: i32) {
+        if let Some(dir) = self.freezer().filter(|dir| !dir.place.v2) {
+            let _ = file::write(&dir.fd, "cgroup.procs", &pid.to_string());
+        }
+    }
+
     /// Thaws the container and every version 1 cgroup in it, frozen on its own: SIGKILL reaches nothing else.
     pub(super) fn thaw_all(&self) {
         for dir in self.dirs().filter(|dir| !dir.place.v2 && self.freezer().is_some_and(|f| f.place == dir.place)) {
@@ -159,12 +168,11 @@ impl Cgroup {
 
 /// From the top down: a group below a frozen one cannot thaw. Vanished ones do not matter.
 fn thaw_below(dir: BorrowedFd<'_>) {
-    let _ = file::write(dir, "freezer.state", "THAWED");
-    for name in file::children(dir).unwrap_or_default() {
-        if let Ok(Some(child)) = file::child(dir, &name) {
-            thaw_below(child.as_fd());
-        }
-    }
+    let visit = |dir: BorrowedFd<'_>| {
+        let _ = file::write(dir, "freezer.state", "THAWED");
+        Ok(())
+    };
+    let _ = walk(dir, visit, |_, _| Ok(()));
 }
 
 /// File and value that freeze or thaw.

@@ -1,15 +1,18 @@
 //! The container's processes: list them all, kill them all, remove what they leave.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, UnlinkatFlags, getpid, unlinkat};
 
 use super::dir::{self, Dir};
 use super::freeze::Backoff;
+use super::walk::walk;
 use super::{Cgroup, Place, Placement, file};
 use crate::{Error, ErrorKind, Result};
 
@@ -22,23 +25,17 @@ const LISTED: usize = 20;
 
 /// Adds the processes of a directory and all below it. What vanishes meanwhile is left out.
 pub(super) fn collect(dir: BorrowedFd<'_>, pids: &mut BTreeSet<i32>) -> Result<(), Errno> {
-    match file::read(dir, "cgroup.procs") {
-        Ok(text) => pids.extend(file::parse_pids(&text)),
-        // A threaded cgroup: its processes are listed by the domain above it.
-        Err(Errno::EOPNOTSUPP) => {}
-        Err(errno) if file::is_gone(errno) => return Ok(()),
-        Err(errno) => return Err(errno),
-    }
-    let names = match file::children(dir) {
-        Err(errno) if file::is_gone(errno) => return Ok(()),
-        names => names?,
-    };
-    for name in names {
-        if let Some(child) = file::child(dir, &name)? {
-            collect(child.as_fd(), pids)?;
+    let visit = |dir: BorrowedFd<'_>| match file::read(dir, "cgroup.procs") {
+        Ok(text) => {
+            pids.extend(file::parse_pids(&text));
+            Ok(())
         }
-    }
-    Ok(())
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(errno) if file::is_gone(errno) => Ok(()),
+        Err(errno) => Err(errno),
+    };
+    walk(dir, visit, |_, _| Ok(()))
 }
 
 impl Cgroup {
@@ -204,27 +201,29 @@ impl Cgroup {
 
 /// Removes one directory; on EBUSY, those in it first. Gone already is fine.
 fn remove_dir(parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-    let remove = || match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        Err(errno) if file::is_gone(errno) => Ok(()),
-        result => result,
-    };
-    // Version 1 says EBUSY as well, but file systems may say ENOTEMPTY.
-    let first = remove();
-    if !matches!(first, Err(Errno::EBUSY | Errno::ENOTEMPTY)) {
+    let first = remove_one(parent, name);
+    if first != Err(Errno::EBUSY) {
         return first;
     }
     let Some(dir) = file::child(parent, name)? else { return Ok(()) };
-    let children = match file::children(dir.as_fd()) {
-        Err(errno) if file::is_gone(errno) => return Ok(()),
-        children => children?,
+    // One that is in use does not keep the others.
+    let mut below = Ok(());
+    let leave = |parent: BorrowedFd<'_>, name: &CStr| match remove_one(parent, name) {
+        Err(Errno::EBUSY) => {
+            below = Err(Errno::EBUSY);
+            Ok(())
+        }
+        result => result,
     };
-    if children.is_empty() {
-        return Err(Errno::EBUSY);
-    }
-    for child in children {
-        remove_dir(dir.as_fd(), &child)?;
-    }
-    match remove() {
+    walk(dir.as_fd(), |_| Ok(()), leave)?;
+    below.and_then(|()| remove_one(parent, name))
+}
+
+/// Removes an empty directory; EBUSY: it is not.
+fn remove_one<P: ?Sized + NixPath>(parent: BorrowedFd<'_>, name: &P) -> Result<(), Errno> {
+    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+        Err(errno) if file::is_gone(errno) => Ok(()),
+        // Version 1 says EBUSY as well, but file systems may say ENOTEMPTY.
         Err(Errno::ENOTEMPTY) => Err(Errno::EBUSY),
         result => result,
     }

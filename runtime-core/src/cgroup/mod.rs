@@ -29,6 +29,7 @@ pub mod stats;
 mod tests;
 mod v1;
 mod v2;
+mod walk;
 mod write;
 
 use std::collections::BTreeSet;

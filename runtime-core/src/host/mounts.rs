@@ -1,4 +1,4 @@
-//! Mounts of the host that matter where its tree stays behind the container's root (`--no-pivot`).
+//! Mounts of the host that matter where its tree stays around or behind the container's root.
 
 use std::fs;
 
@@ -18,6 +18,17 @@ pub fn whole_kernel_filesystems() -> Result<Vec<String>> {
     let mut points: Vec<String> = table.lines().filter_map(whole).collect();
     points.reverse();
     Ok(points)
+}
+
+/// Where the mount of this number is mounted, below the caller's root.
+pub fn point_of(mount: u64) -> Result<Option<String>> {
+    let path = "/proc/self/mountinfo";
+    let table =
+        fs::read_to_string(path).map_err(|e| Error::io("cannot inspect mounts", format!("read({path:?})"), e))?;
+    Ok(table.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        (words.next()?.parse() == Ok(mount)).then(|| words.nth(3).map(unescape)).flatten()
+    }))
 }
 
 fn whole(line: &str) -> Option<String> {

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use runtime_stage::fail::Step;
 
 use super::idmount::Mappings;
+use super::node::Nodes;
 use super::shared;
 use crate::cgroup::Cgroup;
-use crate::plan::{Plan, SlotSource, Source};
+use crate::plan::{MountKind, Plan, SlotSource, Source};
 use crate::spec::Problem;
 use crate::sys::{fd, mount};
 use crate::{Error, ErrorKind, Result};
@@ -22,23 +23,31 @@ pub(super) struct Table {
     lowest: RawFd,
 }
 
+/// What the caller of a launch has open already.
+pub(super) struct Held<'a> {
+    /// The container's first process.
+    pub(super) init: Option<BorrowedFd<'a>>,
+    /// The root of a container without a mount namespace of its own.
+    pub(super) root: Option<BorrowedFd<'a>>,
+}
+
 impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
-    pub(super) fn open(
-        plan: &Plan,
-        cgroup: Option<&Cgroup>,
-        init: Option<BorrowedFd<'_>>,
-        lowest: RawFd,
-    ) -> Result<Self> {
+    pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, held: &Held<'_>, lowest: RawFd) -> Result<Self> {
         let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
-        let mut mappings = Mappings::default();
+        let (mut mappings, nodes) = (Mappings::default(), Nodes::default());
         for (index, source) in plan.slots.iter().enumerate() {
-            if let (SlotSource::Init, Some(init)) = (source, init) {
-                table.borrow(init)?;
+            let known = match source {
+                SlotSource::Init => held.init,
+                SlotSource::Root => held.root,
+                _ => None,
+            };
+            if let Some(known) = known {
+                table.borrow(known)?;
                 continue;
             }
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
-            let opened = open(source, cgroup, root).map_err(|error| explain(plan, index, source, error))?;
+            let opened = open(source, cgroup, &nodes, root).map_err(|error| explain(plan, index, source, error))?;
             if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
                 mappings.apply(&opened, idmap, path).map_err(|error| error.or_at(pointer(plan, index)))?;
             }
@@ -88,13 +97,28 @@ fn above(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
         .map_err(|error| Error::io("cannot arrange descriptors", "fcntl(F_DUPFD_CLOEXEC)", error))
 }
 
+/// The clone that the bind with this number waits for.
+pub(super) fn asked(plan: &Plan, number: u64) -> Result<OwnedFd> {
+    let step = usize::try_from(number).ok().and_then(|number| plan.mounts.get(number)).map(|step| &step.kind);
+    let Some(MountKind::Bind { source: Source::Asked(path), recursive }) = step else {
+        return Err(Error::new(ErrorKind::Init, format!("the stage asks for mount {number}, which is no such bind")));
+    };
+    let name = CString::new(path.as_str()).map_err(io::Error::from);
+    let tree = name.and_then(|name| mount::clone_tree(None, &name, *recursive));
+    tree.map_err(|error| not_cloned(path, error).at(step_pointer(plan, Step::Mount, number as usize)))
+}
+
 /// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
-fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<OwnedFd> {
+fn open(source: &SlotSource, cgroup: Option<&Cgroup>, nodes: &Nodes, root: bool) -> io::Result<OwnedFd> {
     match source {
+        SlotSource::Node { path, mode, number, owner } => nodes.make(path, *mode, *number, *owner),
         SlotSource::Clone { path, recursive, .. } if root => {
             mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
         }
-        SlotSource::Init => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Init | SlotSource::Root => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        SlotSource::Clone { path, recursive, itself: true, .. } => {
+            mount::clone_itself(&CString::new(path.as_str())?, *recursive)
+        }
         SlotSource::Clone { path, recursive, .. } => mount::clone_tree(None, &CString::new(path.as_str())?, *recursive),
         SlotSource::CgroupClone { hierarchy, own } => match cgroup.and_then(|cgroup| cgroup.dir_fd(*hierarchy)) {
             Some(dir) => mount::clone_tree(Some(&dir), c"", false),
@@ -112,23 +136,14 @@ fn open(source: &SlotSource, cgroup: Option<&Cgroup>, root: bool) -> io::Result<
 fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> Error {
     let at = pointer(plan, index);
     let error = match source {
-        SlotSource::Clone { path, .. } => {
-            let errno = error.raw_os_error();
-            let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
-            match errno {
-                Some(libc::EMFILE) => {
-                    failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)")
-                }
-                Some(libc::EINVAL) => {
-                    failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
-                }
-                _ => failed,
-            }
-        }
+        SlotSource::Clone { path, .. } => not_cloned(path, error),
+        SlotSource::Node { path, .. } if error.raw_os_error() == Some(libc::ENOENT) => not_cloned(path, error)
+            .with_hint("in a user namespace a device the host has not needs Linux 6.15 and CAP_MKNOD"),
+        SlotSource::Node { path, .. } => not_cloned(path, error),
         SlotSource::CgroupClone { .. } => {
             Error::io("cannot bind the container's cgroup", "open_tree(OPEN_TREE_CLONE)", error)
         }
-        SlotSource::Init => Error::io("cannot join the container", "pidfd_open()", error),
+        SlotSource::Init | SlotSource::Root => Error::io("cannot join the container", "pidfd_open()", error),
         SlotSource::Proc => Error::io("cannot get a procfs to write to", "fsopen(\"proc\")", error)
             .with_hint("the caller's /proc must be a procfs, with nothing mounted over the files written to"),
         SlotSource::Namespace { path, kind } if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
@@ -139,19 +154,43 @@ fn explain(plan: &Plan, index: usize, source: &SlotSource, error: io::Error) -> 
     error.at(at)
 }
 
+fn not_cloned(path: &str, error: io::Error) -> Error {
+    let errno = error.raw_os_error();
+    let failed = Error::io("cannot bind", format!("open_tree({path:?}, OPEN_TREE_CLONE)"), error);
+    match errno {
+        Some(libc::EMFILE) => failed.with_hint("a descriptor is needed for each bind: raise RLIMIT_NOFILE (ulimit -n)"),
+        Some(libc::EINVAL) => {
+            failed.with_hint("the source is on an unbindable mount, or has mounts below it that are locked")
+        }
+        _ => failed,
+    }
+}
+
 /// What the plan names on the host and is not there.
 pub(crate) fn missing(plan: &Plan) -> Vec<Problem> {
     let path = |source: &'_ SlotSource| match source {
-        SlotSource::Clone { path, .. } | SlotSource::Namespace { path, .. } => Some(path.clone()),
-        SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
+        SlotSource::Clone { path, itself, .. } => Some((path.clone(), *itself)),
+        SlotSource::Namespace { path, .. } => Some((path.clone(), false)),
+        SlotSource::Root => Some((plan.root.path.clone(), false)),
+        SlotSource::Node { .. } | SlotSource::CgroupClone { .. } | SlotSource::Init | SlotSource::Proc => None,
     };
-    let look = |(index, source): (usize, &SlotSource)| {
-        let path = path(source)?;
-        let error = std::fs::metadata(&path).err()?;
+    let look = |path: &str, itself: bool, pointer: String| {
+        let found = if itself { std::fs::symlink_metadata(path) } else { std::fs::metadata(path) };
+        let error = found.err()?;
         let cause = crate::describe(error.raw_os_error().unwrap_or(libc::EIO));
-        Some(Problem::new(pointer(plan, index), format!("{path:?}: {cause}")))
+        Some(Problem::new(pointer, format!("{path:?}: {cause}")))
     };
-    plan.slots.iter().enumerate().filter_map(look).collect()
+    let slots = plan.slots.iter().enumerate().filter_map(|(index, source)| {
+        let (path, itself) = path(source)?;
+        look(&path, itself, pointer(plan, index))
+    });
+    let asked = plan.mounts.iter().enumerate().filter_map(|(index, step)| match &step.kind {
+        MountKind::Bind { source: Source::Asked(path), .. } => {
+            look(path, false, step_pointer(plan, Step::Mount, index))
+        }
+        _ => None,
+    });
+    slots.chain(asked).collect()
 }
 
 /// Which property asked for a slot.
@@ -161,8 +200,8 @@ fn pointer(plan: &Plan, index: usize) -> String {
         return "/root/path".to_owned();
     }
     let mount = plan.mounts.iter().position(|mount| match &mount.kind {
-        crate::plan::MountKind::Bind { source, .. } => here(source),
-        crate::plan::MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
+        MountKind::Bind { source, .. } => here(source),
+        MountKind::Filesystem { or_bind: Some(source), .. } => here(source),
         _ => false,
     });
     let join = plan.namespaces.join.iter().position(|join| usize::from(join.slot.0) == index);
@@ -173,5 +212,9 @@ fn pointer(plan: &Plan, index: usize) -> String {
         _ if plan.proc.is_some_and(|slot| usize::from(slot.0) == index) => return String::new(),
         _ => return "/linux/devices".to_owned(),
     };
+    step_pointer(plan, step, index)
+}
+
+fn step_pointer(plan: &Plan, step: Step, index: usize) -> String {
     plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()
 }

@@ -1,20 +1,18 @@
 //! Where descriptors of the process go: the terminal's master to a socket (`--console-socket`) or back to the caller,
 //! a pidfd to a socket (`--pidfd-socket`).
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
+use super::peer::Peer;
 use crate::{Error, Result};
 
 /// The receiver of the master.
 pub(crate) enum Master<'a> {
     /// A connected socket and its path.
-    Socket(UnixStream, &'a Path),
+    Socket(Peer, &'a Path),
     /// The caller; what he gets.
     Keep(Option<OwnedFd>),
 }
@@ -29,9 +27,9 @@ fn plain_line_ends(master: &OwnedFd) -> nix::Result<()> {
 impl<'a> Master<'a> {
     /// Connects, before anything is made.
     pub(crate) fn socket(path: &'a Path) -> Result<Self> {
-        let stream = UnixStream::connect(path)
+        let peer = Peer::reach(path)
             .map_err(|e| Error::io("cannot reach the console socket", format!("connect({path:?})"), e))?;
-        Ok(Self::Socket(stream, path))
+        Ok(Self::Socket(peer, path))
     }
 
     /// Passes the master on: one message with the name of the terminal, and the descriptor.
@@ -42,8 +40,8 @@ impl<'a> Master<'a> {
                 plain_line_ends(&master).map_err(|e| Error::io("cannot set up the terminal", "ioctl(TCSETS)", e))?;
                 *kept = Some(master);
             }
-            Self::Socket(stream, path) => {
-                send(stream, &format!("/dev/pts/{number}"), master.as_fd())
+            Self::Socket(peer, path) => {
+                peer.send(format!("/dev/pts/{number}").as_bytes(), master.as_fd())
                     .map_err(|e| Error::io("cannot send the terminal", format!("sendmsg({path:?})"), e))?;
             }
         }
@@ -60,25 +58,18 @@ impl<'a> Master<'a> {
 }
 
 /// The socket that is sent a pidfd.
-pub(crate) struct PidReceiver<'a>(UnixStream, &'a Path);
+pub(crate) struct PidReceiver<'a>(Peer, &'a Path);
 
 impl<'a> PidReceiver<'a> {
     /// Connects, before anything is made.
     pub(crate) fn connect(path: &'a Path) -> Result<Self> {
-        let stream = UnixStream::connect(path)
+        let peer = Peer::reach(path)
             .map_err(|e| Error::io("cannot reach the pidfd socket", format!("connect({path:?})"), e))?;
-        Ok(Self(stream, path))
+        Ok(Self(peer, path))
     }
 
     pub(super) fn take(&self, pidfd: BorrowedFd<'_>, name: &str) -> Result<()> {
-        send(&self.0, name, pidfd).map_err(|e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e))
+        let explain = |e| Error::io("cannot send the pidfd", format!("sendmsg({:?})", self.1), e);
+        self.0.send(name.as_bytes(), pidfd).map_err(explain)
     }
-}
-
-/// One message: a name and a descriptor.
-fn send(stream: &UnixStream, name: &str, fd: BorrowedFd<'_>) -> nix::Result<()> {
-    let fds = [fd.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let bytes = [IoSlice::new(name.as_bytes())];
-    sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }

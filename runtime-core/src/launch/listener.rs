@@ -4,28 +4,19 @@
 //! state as JSON and the descriptor, close. The descriptor is taken out of the stage by pidfd_getfd(2), so that the
 //! stage needs no call for it that its own filter might stop.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
-};
 use serde::Serialize;
 
+use super::peer::Peer;
 use super::spawn::Spawned;
 use crate::plan::Listener;
 use crate::spec::Map;
 use crate::state::OCI_VERSION;
 use crate::sys::pidfd;
 use crate::{Error, Result};
-
-/// How long the agent may take to accept and to take the message.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries to get into a full queue of connections.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the agent is told of the container: `state` of the spec.
 #[derive(Serialize)]
@@ -83,12 +74,12 @@ impl<'a> Announced<'a> {
         };
         let json = serde_json::to_vec(&message)
             .map_err(|e| failed("cannot describe the process", "serialize", io::Error::other(e)))?;
-        let deadline = Instant::now() + PATIENCE;
-        let agent = reach(&to.path, deadline).map_err(|e| {
+        let agent = Peer::reach(Path::new(&to.path)).map_err(|e| {
             let error = failed("failed to connect with seccomp agent", &format!("connect({:?})", to.path), e);
             error.with_hint("an agent must listen there before the container is made")
         })?;
-        send(&agent, &json, &fd, deadline)
+        agent
+            .send(&json, fd.as_fd())
             .map_err(|e| failed("cannot send the listener to the seccomp agent", &format!("sendmsg({:?})", to.path), e))
     }
 }
@@ -106,49 +97,4 @@ pub(super) fn fetch(process: &Spawned, number: u64) -> Result<OwnedFd> {
 
 fn failed(what: &str, call: &str, error: io::Error) -> Error {
     Error::io(what, call, error).at("/linux/seccomp/listenerPath")
-}
-
-fn too_slow() -> io::Error {
-    io::Error::from_raw_os_error(libc::ETIMEDOUT)
-}
-
-/// Connects without waiting for an agent whose queue is full any longer than until `deadline`.
-fn reach(path: &str, deadline: Instant) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let address = UnixAddr::new(path)?;
-    loop {
-        match connect(stream.as_raw_fd(), &address) {
-            Ok(()) => return Ok(stream),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-            Err(Errno::EAGAIN) => return Err(too_slow()),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-/// Sends everything; the descriptor goes with the first bytes.
-fn send(agent: &OwnedFd, mut json: &[u8], fd: &OwnedFd, deadline: Instant) -> io::Result<()> {
-    let fds = [fd.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let mut control: &[ControlMessage<'_>] = &rights;
-    while !json.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(agent.as_fd(), PollFlags::POLLOUT)], timeout) {
-            Ok(0) => return Err(too_slow()),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        match sendmsg::<()>(agent.as_raw_fd(), &[IoSlice::new(json)], control, MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(sent) => {
-                json = json.get(sent..).unwrap_or_default();
-                control = &[];
-            }
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }

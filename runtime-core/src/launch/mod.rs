@@ -8,7 +8,10 @@ mod idmap;
 mod idmount;
 mod listener;
 mod netdev;
+mod node;
+mod peer;
 mod report;
+mod root;
 mod seal;
 mod shared;
 mod spawn;
@@ -20,7 +23,7 @@ pub(crate) use listener::Announced;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, STAMP, STAMPS, clone, word};
 
-use self::bind::Table;
+use self::bind::{Held, Table};
 use self::channel::{Channel, Message};
 use self::spawn::{Spawned, Start};
 use crate::cgroup::{Cgroup, Entry};
@@ -35,6 +38,8 @@ use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
 pub(crate) use bind::missing;
 pub(crate) use report::Report;
+pub(crate) use root::Prepared;
+pub use root::RootMount;
 pub(crate) use spawn::Placeholder;
 
 /// What a launch takes from the caller.
@@ -64,6 +69,8 @@ pub(crate) struct Launch<'a> {
     times: Option<Times>,
     announced: Option<Announced<'a>>,
     reporter: Option<&'a crate::create::ReportTo>,
+    /// The process is the child that the first one has made.
+    followed: bool,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -74,10 +81,12 @@ impl<'a> Launch<'a> {
         runtime: &Runtime,
         plan: &'a Plan,
         cgroup: Option<&mut Cgroup>,
+        root: Option<BorrowedFd<'_>>,
         descriptors: Descriptors<'_>,
         console: Option<Master<'a>>,
     ) -> Result<Self> {
-        let table = Table::open(plan, cgroup.as_deref(), None, 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: None, root };
+        let table = Table::open(plan, cgroup.as_deref(), &held, 3 + descriptors.preserved.len() as i32)?;
         let cgroups = cgroup.as_deref().map(Cgroup::present).unwrap_or_default();
         let entry = cgroup.map(Cgroup::entry).transpose()?;
         Self::start(&runtime.launcher, plan, (table, cgroups), entry, descriptors, console)
@@ -87,11 +96,12 @@ impl<'a> Launch<'a> {
     pub(crate) fn join(
         launcher: &Launcher,
         plan: &'a Plan,
-        init: BorrowedFd<'_>,
+        (init, root): (BorrowedFd<'_>, Option<BorrowedFd<'_>>),
         entry: Option<Entry<'_>>,
         descriptors: Descriptors<'_>,
     ) -> Result<Self> {
-        let table = Table::open(plan, None, Some(init), 3 + descriptors.preserved.len() as i32)?;
+        let held = Held { init: Some(init), root };
+        let table = Table::open(plan, None, &held, 3 + descriptors.preserved.len() as i32)?;
         Self::start(launcher, plan, (table, Vec::new()), entry, descriptors, None)
     }
 
@@ -144,6 +154,7 @@ impl<'a> Launch<'a> {
             times,
             announced: None,
             reporter: None,
+            followed: false,
             released: false,
         };
         launch.identify()?;
@@ -250,18 +261,25 @@ impl<'a> Launch<'a> {
                 Some(console) => console.take(master, message.payload),
                 None => Ok(()),
             },
-            (message::FORKED, Some(child)) => self.follow(child),
+            (message::FORKED, Some(child)) if self.plan.namespaces.fork && !self.followed => {
+                self.follow(child, message.payload)
+            }
             (message::MAP_MOUNT, Some(tree)) => {
                 idmount::map(self.plan, message.payload as usize, &tree)?;
                 self.go(None)
             }
             (message::LISTENER, _) => self.send_listener(message.payload),
             (message::RLIMITS, _) => self.set_limits(),
+            (message::BIND, _) => {
+                let tree = bind::asked(self.plan, message.payload)?;
+                self.go(Some(tree.as_raw_fd()))
+            }
             (message::NET_DEVICES, _) => {
                 self.net_devices = Some(netdev::Moved::into(self.process.pid, &self.plan.net_devices)?);
                 self.go(None)
             }
-            (message::PROC, _) => {
+            // An exec has no mounts to change. And its process is inside already, where it may have been overwhelmed.
+            (message::PROC, _) if !self.plan.exec => {
                 let proc =
                     std::fs::File::open("/proc").map_err(|e| Error::io("cannot help the stage", "open(/proc)", e))?;
                 self.go(Some(proc.as_raw_fd()))
@@ -284,12 +302,16 @@ impl<'a> Launch<'a> {
     }
 
     /// The stage carries on in a child, its own first process reaped.
-    fn follow(&mut self, child: OwnedFd) -> Result<()> {
+    fn follow(&mut self, child: OwnedFd, pid: u64) -> Result<()> {
         let what = "cannot follow the stage into its pid namespace";
-        let pid = pidfd::pid(child.as_fd()).map_err(|e| Error::io(what, "read(/proc/self/fdinfo)", e))?;
+        let pid = i32::try_from(pid).map_err(|_| Error::new(ErrorKind::Init, format!("{what}: {pid} is no pid")))?;
         let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
-        self.identify()?;
+        self.followed = true;
+        // Only a container's first process is told from others by its start; and what is ignored was inherited.
+        if !self.plan.exec {
+            self.identify()?;
+        }
         self.adjust_oom_score()?;
         self.go(None)
     }
@@ -443,7 +465,13 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     if mode == Way::InProcess {
         return spawn::in_process(start).map_err(explain);
     }
-    let stage = launcher.stage.get_or_init(|| seal::sealed().ok());
+    let stage = match launcher.stage.get() {
+        Some(stage) => stage,
+        None => {
+            let made = sealed_stage()?;
+            launcher.stage.get_or_init(|| made)
+        }
+    };
     let refused = match stage {
         None => "the host makes no executable anonymous file".to_owned(),
         Some(stage) => match spawn::sealed(start, stage.as_fd()) {
@@ -458,4 +486,14 @@ fn spawn(launcher: &Launcher, start: &Start<'_>) -> Result<Spawned> {
     }
     launcher.log(Level::Debug, &format!("{refused}; using the in-process entry"));
     spawn::in_process(start).map_err(explain)
+}
+
+/// `None`: the host forbids it. Any other failure is one: the other entry protects less, so want of memory or descriptors
+/// must not lead there.
+fn sealed_stage() -> Result<Option<OwnedFd>> {
+    match seal::sealed() {
+        Ok(stage) => Ok(Some(stage)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENOSYS)) => Ok(None),
+        Err(error) => Err(Error::io("cannot seal the stage", "memfd_create()", error)),
+    }
 }

@@ -3,7 +3,7 @@
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
-use super::{Context, InRoot, Kind, MountKind, MountStep, Namespaces, Source};
+use super::{Context, InRoot, Kind, MountKind, MountStep, Namespaces, SlotSource, Source};
 use crate::spec;
 
 /// One node.
@@ -33,7 +33,7 @@ pub struct DeviceNode {
 pub enum DeviceSource {
     /// mknod(2).
     Node,
-    /// The host's node, mounted on an empty file: in a user namespace mknod is not allowed.
+    /// A node made outside, or the host's, mounted on an empty file: in a user namespace mknod is not allowed.
     Bind(Source),
 }
 
@@ -82,6 +82,7 @@ pub(super) fn plan(
         }
         own.retain(|(node, _)| !node.path.is_at_or_below(&dev));
     }
+    let own_nodes = own.len();
     let mut nodes: Vec<DeviceNode> = Vec::new();
     for (path, major, minor) in DEFAULTS {
         let path = InRoot(path.to_owned());
@@ -107,11 +108,26 @@ pub(super) fn plan(
         nodes.push(node);
     }
     if namespaces.is_private(Kind::User) || !cx.facts.makes_devices() {
-        for node in nodes.iter_mut().filter(|node| node.mode & TYPE != FIFO) {
-            node.source = DeviceSource::Bind(cx.host(format!("/{}", node.path.0), false));
+        let first_own = nodes.len() - own_nodes;
+        for (index, node) in nodes.iter_mut().enumerate().filter(|(_, node)| node.mode & TYPE != FIFO) {
+            let path = format!("/{}", node.path.0);
+            let owner = owner(cx, namespaces, node).filter(|_| index >= first_own);
+            node.source = DeviceSource::Bind(match owner {
+                Some(owner) => {
+                    let (mode, number) = (node.mode, (node.major, node.minor));
+                    Source::Slot(cx.slot(SlotSource::Node { path, mode, number, owner }))
+                }
+                None => cx.host(path, false),
+            });
         }
     }
     (nodes, if bound { Vec::new() } else { links(cx) })
+}
+
+/// Whose a node of the config is on the host, if we can make one there.
+fn owner(cx: &Context<'_>, namespaces: &Namespaces, node: &DeviceNode) -> Option<(u32, u32)> {
+    let maps = namespaces.maps.as_ref().filter(|_| cx.facts.makes_devices() && cx.facts.owns_mounts)?;
+    Some((super::ids::host_id(&maps.uid, node.uid)?, super::ids::host_id(&maps.gid, node.gid)?))
 }
 
 fn bound_dev(mounts: &[MountStep]) -> bool {
@@ -158,7 +174,7 @@ fn own(cx: &mut Context<'_>) -> Vec<(DeviceNode, usize)> {
 
 fn one(cx: &mut Context<'_>, at: &str, device: &spec::Device) -> Option<DeviceNode> {
     let path = device.path.as_deref().unwrap_or_default();
-    cx.no_nul(&format!("{at}/path"), path);
+    cx.no_nul(format_args!("{at}/path"), path);
     if !path.starts_with('/') || InRoot::new(path).0.is_empty() {
         cx.problem(format!("{at}/path"), format!("device path {path:?} is not absolute"));
         return None;

@@ -182,10 +182,10 @@ fn check(cx: &mut Context<'_>, pointer: &str, hook: &spec::Hook) {
         Some(path) if !path.starts_with('/') => {
             cx.problem(format!("{pointer}/path"), format!("{path:?} is not an absolute path"));
         }
-        Some(path) => cx.no_nul(&format!("{pointer}/path"), path),
+        Some(path) => cx.no_nul(format_args!("{pointer}/path"), path),
     }
     for (index, arg) in hook.args.iter().flatten().enumerate() {
-        cx.no_nul(&format!("{pointer}/args/{index}"), arg);
+        cx.no_nul(format_args!("{pointer}/args/{index}"), arg);
     }
     for (index, entry) in hook.env.iter().flatten().enumerate() {
         let pointer = format!("{pointer}/env/{index}");

@@ -39,6 +39,9 @@ pub(super) fn plan(
     options: &Options,
 ) -> Option<IdmapPlan> {
     let given = mount.uid_mappings.is_some() || mount.gid_mappings.is_some();
+    if let (true, Some((_, index))) = (given, &options.idmap_lines) {
+        cx.problem(format!("{at}/options/{index}"), "the mount has uidMappings and gidMappings too");
+    }
     if !given && options.idmap.is_none() {
         return None;
     }
@@ -51,7 +54,11 @@ pub(super) fn plan(
         cx.problem(pointer, "id-mapped mounts are not supported for rootless containers");
         return None;
     }
-    let by = if given { lines(cx, at, mount)? } else { container(cx, namespaces, &pointer)? };
+    let by = match &options.idmap_lines {
+        _ if given => lines(cx, at, mount)?,
+        Some((text, index)) => of_option(cx, namespaces, &format!("{at}/options/{index}"), text)?,
+        None => container(cx, namespaces, &pointer)?,
+    };
     Some(IdmapPlan { recursive: options.idmap == Some(true), by })
 }
 
@@ -68,6 +75,57 @@ fn lines(cx: &mut Context<'_>, at: &str, mount: &spec::Mount) -> Option<IdmapBy>
     Some(IdmapBy::Lines { uid, gid })
 }
 
+/// crun's `idmap=uids=0-1-10#10-20-5;gids=0-1-10`: ranges of id, host id and size. One that begins with "@" is about
+/// host ids as they would be if the container's own mapping moved nothing.
+fn of_option(cx: &mut Context<'_>, namespaces: &Namespaces, pointer: &str, text: &str) -> Option<IdmapBy> {
+    let (mut uid, mut gid) = (Vec::new(), Vec::new());
+    for part in text.split(';') {
+        let (list, ranges, own) = match part.split_once('=') {
+            Some(("uids", ranges)) => (&mut uid, ranges, namespaces.maps.as_ref().map(|maps| &maps.uid)),
+            Some(("gids", ranges)) => (&mut gid, ranges, namespaces.maps.as_ref().map(|maps| &maps.gid)),
+            _ => {
+                cx.problem(pointer, format!("{part:?}: a mapping is \"uids=…\" or \"gids=…\""));
+                return None;
+            }
+        };
+        for range in ranges.split('#') {
+            let Some(line) = self::range(range, own.map_or(&[], Vec::as_slice)) else {
+                cx.problem(
+                    pointer,
+                    format!("{range:?} is no range of ids: \"ID-HOSTID-SIZE\", after \"@\" with ID mapped"),
+                );
+                return None;
+            };
+            list.push(line);
+        }
+    }
+    if uid.is_empty() || gid.is_empty() {
+        cx.problem(pointer, "a mapping needs both uids and gids");
+        return None;
+    }
+    super::ids::check_lines(cx, pointer, &uid);
+    super::ids::check_lines(cx, pointer, &gid);
+    Some(IdmapBy::Lines { uid, gid })
+}
+
+fn range(text: &str, own: &[IdMapping]) -> Option<IdMapping> {
+    let relative = text.strip_prefix('@');
+    let mut numbers = relative.unwrap_or(text).split('-').map(|number| number.parse::<u32>().ok());
+    let [container_id, host_id, size] = [numbers.next()??, numbers.next()??, numbers.next()??];
+    if numbers.next().is_some() {
+        return None;
+    }
+    let host_id = match relative {
+        None => host_id,
+        Some(_) => {
+            let line = own.iter().find(|line| super::ids::covers(std::slice::from_ref(line), container_id))?;
+            let moved = i64::from(host_id) + i64::from(line.host_id) - i64::from(line.container_id);
+            u32::try_from(moved).ok()?
+        }
+    };
+    Some(IdMapping { container_id, host_id, size })
+}
+
 /// The mapping of the container's own user namespace.
 fn container(cx: &mut Context<'_>, namespaces: &Namespaces, pointer: &str) -> Option<IdmapBy> {
     if let Some(maps) = &namespaces.maps {
@@ -79,4 +137,21 @@ fn container(cx: &mut Context<'_>, namespaces: &Namespaces, pointer: &str) -> Op
         cx.problem(pointer, "an id-mapped mount needs uidMappings and gidMappings, or a user namespace");
     }
     path.map(IdmapBy::Namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_the_option() {
+        let own =
+            [(0, 0, 1), (1, 2, 1000)].map(|(container_id, host_id, size)| IdMapping { container_id, host_id, size });
+        let ids = |text| range(text, &own).map(|line| (line.container_id, line.host_id, line.size));
+        assert_eq!(ids("0-1-10"), Some((0, 1, 10)));
+        assert_eq!(ids("@1-3-10"), Some((1, 4, 10)));
+        for bad in ["", "0-1", "0-1-2-3", "a-1-1", "0--1", "@5000-1-1", "-1-1-1", "4294967296-0-1"] {
+            assert_eq!(ids(bad), None, "{bad}");
+        }
+    }
 }

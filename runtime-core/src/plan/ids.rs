@@ -43,7 +43,8 @@ const MOST_BYTES: usize = 4095;
 /// The maps of a new user namespace, or those a joined one should have.
 pub(super) fn maps(cx: &mut Context<'_>, new_user: bool, joined_user: bool) -> Option<IdMaps> {
     let linux = cx.spec.linux.as_ref()?;
-    let (uid, gid) = (linux.uid_mappings.clone().unwrap_or_default(), linux.gid_mappings.clone().unwrap_or_default());
+    let (mut uid, mut gid) =
+        (linux.uid_mappings.clone().unwrap_or_default(), linux.gid_mappings.clone().unwrap_or_default());
     if !new_user {
         if !joined_user && (!uid.is_empty() || !gid.is_empty()) {
             let message = "user namespace mappings specified, but user namespace isn't enabled in the config";
@@ -53,9 +54,19 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool, joined_user: bool) -> O
         let given = joined_user && !(uid.is_empty() && gid.is_empty());
         return given.then_some(IdMaps { uid, gid, deny_setgroups: false });
     }
+    if uid.is_empty() && gid.is_empty() {
+        (uid, gid) = (own(cx.facts.euid), own(cx.facts.egid));
+        let message = "a user namespace without mappings: its id 0 is the caller's own id, and there is no other";
+        cx.warnings.push(format!("/linux/uidMappings: {message}"));
+    }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
     Some(IdMaps { deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid), uid, gid })
+}
+
+/// What the kernel lets everybody map, and what crun takes where the config says nothing.
+fn own(id: u32) -> Vec<IdMapping> {
+    vec![IdMapping { container_id: 0, host_id: id, size: 1 }]
 }
 
 /// True if only the caller himself is mapped, which takes no rights but this one: that groups stay as they are.

@@ -1,5 +1,7 @@
 //! `maskedPaths` and `readonlyPaths`.
 
+use std::collections::BTreeSet;
+
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
@@ -31,6 +33,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Masks {
 
 fn paths(cx: &mut Context<'_>, pointer: &str, verb: &str, step: Step, list: &[String]) -> Vec<InRoot> {
     let mut paths: Vec<InRoot> = Vec::new();
+    let mut known = BTreeSet::new();
     for (index, path) in list.iter().enumerate() {
         let at = format!("{pointer}/{index}");
         cx.no_nul(&at, path);
@@ -43,7 +46,7 @@ fn paths(cx: &mut Context<'_>, pointer: &str, verb: &str, step: Step, list: &[St
             cx.problem(at, format!("cannot {verb} the root itself; see /root/readonly"));
             continue;
         }
-        if !paths.contains(&path) {
+        if known.insert(path.0.clone()) {
             cx.origins.note(step, paths.len(), at, format!("{verb} /{}", path.0));
             paths.push(path);
         }

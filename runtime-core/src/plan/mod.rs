@@ -35,6 +35,7 @@ mod session;
 mod sysctl;
 mod tty;
 mod uts;
+mod version;
 pub(crate) mod wire;
 
 #[cfg(fuzzing)]
@@ -62,6 +63,7 @@ pub use origin::Origins;
 pub use process::Program;
 pub use rdt::Rdt;
 pub use rlimit::Limit;
+pub(crate) use root::OVER_ITSELF;
 pub use root::RootPlan;
 pub use scheduling::Scheduler;
 pub use seccomp::Listener;
@@ -125,6 +127,21 @@ pub enum SlotSource {
         recursive: bool,
         /// Its ids are mapped.
         idmap: Option<IdmapPlan>,
+        /// A link at the end of the path is cloned itself.
+        itself: bool,
+    },
+    /// A detached clone of a device node: one of our own, in a tmpfs of our own; where the kernel has no clones of what
+    /// is not mounted (before Linux 6.15) or lets us make none, the host's node.
+    Node {
+        /// The host's.
+        path: HostPath,
+        /// File type and permission bits.
+        #[serde(serialize_with = "octal")]
+        mode: u32,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Owner and group, as the host has them.
+        owner: (u32, u32),
     },
     /// A detached clone of the container's cgroup directory in one hierarchy; of the caller's, where the
     /// container has none there for lack of rights.
@@ -136,6 +153,8 @@ pub enum SlotSource {
     },
     /// The container's first process, whose namespaces are joined; the caller of exec holds it.
     Init,
+    /// The container's root where it has no mount namespace of its own: the caller has mounted it, and holds it.
+    Root,
     /// The root of a procfs of our own, mounted nowhere: what is set by writing to one is written there.
     Proc,
     /// A namespace file.
@@ -153,6 +172,9 @@ pub enum SlotSource {
 pub enum Source {
     /// The parent clones it.
     Slot(Slot),
+    /// The parent clones it when the stage asks for it, other mounts being made by then: the kernel numbers mounts as they
+    /// are made, not as they are attached, and lists them by number (since Linux 6.8).
+    Asked(HostPath),
     /// The stage clones it by its host path: the parent lacks the right to.
     Path(HostPath),
     /// The stage clones it out of the container's own tree, as it is when its turn comes: what was mounted there before is
@@ -221,6 +243,8 @@ pub struct Request {
 pub struct Target {
     /// The namespaces it does not share with the caller.
     pub namespaces: Vec<Kind>,
+    /// Its root is entered by chroot: the mount namespace is not its own.
+    pub shared_mounts: bool,
     /// setgroups(2) is denied in its user namespace.
     pub deny_setgroups: bool,
     /// User and group to set up as there.
@@ -342,16 +366,16 @@ impl Context<'_> {
     /// A host file or directory to be mounted: cloned by the parent where it may, else by the stage.
     pub fn host(&mut self, path: HostPath, recursive: bool) -> Source {
         if self.facts.owns_mounts {
-            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None }))
+            Source::Slot(self.slot(SlotSource::Clone { path, recursive, idmap: None, itself: false }))
         } else {
             Source::Path(path)
         }
     }
 
-    /// Text for the kernel: a NUL inside would change its meaning.
-    pub fn no_nul(&mut self, pointer: &str, text: &str) {
+    /// Text for the kernel: a NUL inside would change its meaning. The pointer is only spelled out if there is one.
+    pub fn no_nul(&mut self, pointer: impl std::fmt::Display, text: &str) {
         if text.contains('\0') {
-            self.problem(pointer, "contains a NUL byte");
+            self.problem(pointer.to_string(), "contains a NUL byte");
         }
     }
 }
@@ -376,9 +400,13 @@ pub fn plan(spec: &Spec, facts: &HostFacts, request: &Request) -> Result<Plan, V
         Some(target) => namespace::exec(cx, target),
     };
     if !exec {
+        version::check(cx);
         cx.mount_label = label::of_mounts(cx);
     }
-    let root = if exec { RootPlan::joined() } else { root::plan(cx) };
+    let root = match &request.exec {
+        None => root::plan(cx, &namespaces),
+        Some(target) => RootPlan::joined(cx, target),
+    };
     let mounts = if exec { Vec::new() } else { mount::plan(cx, &namespaces, &root) };
     let (devices, links) = if exec { Default::default() } else { device::plan(cx, &namespaces, &mounts) };
     let user = ids::user(cx, &namespaces);

@@ -74,6 +74,12 @@ pub struct MountStep {
     pub ordinary_directory: bool,
     /// The source must be the root of a procfs.
     pub procfs_root: bool,
+    /// A source that is a link is mounted itself.
+    pub source_itself: bool,
+    /// A target that is a link is covered itself.
+    pub target_itself: bool,
+    /// A source that is a link is not mounted but made anew at the target.
+    pub copy_link: bool,
     /// Made read-only after everything below it exists.
     pub readonly_late: bool,
     /// An existing target directory gives its mode.
@@ -97,6 +103,9 @@ impl MountStep {
             propagation: options.propagation.clone(),
             ordinary_directory: false,
             procfs_root: false,
+            source_itself: false,
+            target_itself: false,
+            copy_link: false,
             readonly_late: false,
             keep_mode: false,
             copy_up: false,
@@ -171,21 +180,26 @@ fn one(
     let at = format!("/mounts/{index}");
     let Some(target) = target(cx, root, &at, mount) else { return };
     for (index, option) in mount.options.iter().flatten().enumerate() {
-        cx.no_nul(&format!("{at}/options/{index}"), option);
+        cx.no_nul(format_args!("{at}/options/{index}"), option);
     }
     let options = option::parse(mount.options.iter().flatten().map(String::as_str));
     let fstype = mount.typ.as_deref().unwrap_or_default();
-    cx.no_nul(&format!("{at}/type"), fstype);
-    cx.no_nul(&format!("{at}/source"), mount.source.as_deref().unwrap_or_default());
+    cx.no_nul(format_args!("{at}/type"), fstype);
+    cx.no_nul(format_args!("{at}/source"), mount.source.as_deref().unwrap_or_default());
     if options.copy_up && (fstype != "tmpfs" || options.bind.is_some() || options.remount) {
         cx.problem(format!("{at}/options"), "tmpcopyup is for a new tmpfs only");
+    }
+    if (options.copy_link || options.source_itself || options.target_itself) && options.bind.is_none() {
+        let message = "copy-symlink, src-nofollow and dest-nofollow are for bind mounts only";
+        cx.problem(format!("{at}/options"), message);
     }
     let idmap = idmap::plan(cx, namespaces, &at, mount, &options);
     if options.remount {
         // With or without "bind", as for mount(8): no source is looked at.
         steps.push(remount(target, &options));
     } else if let Some(recursive) = options.bind {
-        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap));
+        let after_others = steps.iter().any(|step| matches!(step.kind, MountKind::Filesystem { .. }));
+        steps.extend(bind(cx, root, &at, mount, target, &options, recursive, idmap, after_others));
     } else if fstype == "cgroup" {
         cgroupfs::plan(cx, namespaces, root, &at, mount, target, &options, steps);
     } else if fstype == "cgroup2"
@@ -267,6 +281,10 @@ fn settings(options: &Options, change: bool) -> Vec<(String, String)> {
     flags.chain(options.data.iter().map(|(name, value, _)| (name.clone(), value.clone()))).collect()
 }
 
+/// What an option list written for binds and tmpfs alike says of the tmpfs. The kernel, crun, and runc before 1.2 let it
+/// go by on a bind; any other option is a mistake or a wish that is not granted.
+const OF_A_TMPFS: [&str; 2] = ["mode", "size"];
+
 #[allow(clippy::too_many_arguments, reason = "one call site; a struct for it would only rename them")]
 fn bind(
     cx: &mut Context<'_>,
@@ -277,6 +295,7 @@ fn bind(
     options: &Options,
     recursive: bool,
     idmap: Option<IdmapPlan>,
+    after_others: bool,
 ) -> Option<MountStep> {
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
@@ -284,6 +303,10 @@ fn bind(
         return None;
     }
     for (name, _, index) in &options.data {
+        if OF_A_TMPFS.contains(&name.as_str()) {
+            cx.warnings.push(format!("{at}/options/{index}: {name:?} is for a new file system; a bind is none"));
+            continue;
+        }
         let mut message = format!("bind mounts cannot have any filesystem-specific options applied: {name:?}");
         if let Some(near) = option::nearest(name) {
             message.push_str(&format!("; did you mean {near:?}?"));
@@ -294,16 +317,22 @@ fn bind(
         cx.warnings.push(format!("{at}/options: {flag:?} is a property of the filesystem; a bind does not change it"));
     }
     let path = absolute(&cx.request.bundle, source);
+    let itself = options.source_itself || options.copy_link;
+    let owns = cx.facts.owns_mounts;
     let source = match (root.inside(&path), idmap) {
         (Some(inside), idmap) => Source::Container { path: InRoot::new(inside), idmap },
-        (None, None) => cx.host(path, recursive),
-        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap })),
+        (None, None) if after_others && owns && !root.shared && !itself => Source::Asked(path),
+        (None, None) if !(itself && owns) => cx.host(path, recursive),
+        (None, idmap) => Source::Slot(cx.slot(SlotSource::Clone { path, recursive, idmap, itself })),
     };
     let mut step = MountStep::new(MountKind::Bind { source, recursive }, target, options);
     if options.attributes {
         step.relax = attr::REPLACED & !options.set & !options.clear;
     }
     step.procfs_root = step.target.0 == "proc";
+    step.source_itself = itself;
+    step.copy_link = options.copy_link;
+    step.target_itself = options.target_itself;
     step.cut_loose(recursive, root.binds);
     Some(step)
 }

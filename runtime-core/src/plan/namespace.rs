@@ -145,9 +145,6 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Namespaces {
     }
     plan.fork = forks || plan.is_joined(Kind::Pid) || plan.unshare.contains(&Kind::Pid);
     plan.loopback = plan.is_new(Kind::Network);
-    if !plan.is_private(Kind::Mount) {
-        cx.problem("/linux/namespaces", "a container needs a mount namespace; add {\"type\": \"mount\"}");
-    }
     plan
 }
 
@@ -184,7 +181,7 @@ fn requested(cx: &mut Context<'_>) -> (Vec<Kind>, Vec<(Kind, String, usize)>) {
                 cx.problem(format!("{at}/path"), format!("namespace path {path:?} is not absolute"));
             }
             Some(path) => {
-                cx.no_nul(&format!("{at}/path"), path);
+                cx.no_nul(format_args!("{at}/path"), path);
                 joined.push((kind, path.to_owned(), index));
             }
         }

@@ -92,6 +92,17 @@ enum Atime {
     Relative,
 }
 
+/// What is done with a link at the end of a path: crun's options.
+#[derive(Clone, Copy)]
+enum Link {
+    /// That of the source is mounted.
+    Source,
+    /// That of the destination is covered.
+    Target,
+    /// That of the source is made anew at the destination.
+    Copy,
+}
+
 /// What a mount option does.
 #[derive(Clone, Copy)]
 enum Effect {
@@ -115,19 +126,26 @@ enum Effect {
     CopyUp,
     /// Ids are mapped; with everything below.
     Idmap(bool),
+    /// A link at the end of the source or the destination is not followed.
+    Itself(Link),
     /// Known, and without effect: the kernel's own default, or only about messages in its log.
     Nothing,
 }
 
-/// The option table of config.md, "Linux mount options". Anything else is the filesystem's own business.
+/// The option table of config.md, "Linux mount options", and three of crun's. Anything else is the filesystem's own
+/// business.
 const OPTIONS: &[(&str, Effect)] = {
     use Effect::Superblock as F;
-    use Effect::{Atime as A, Bind, Clear as C, CopyUp, Idmap, NotAtime, Nothing, Recursive as R, Remount, Set as S};
+    use Effect::{
+        Atime as A, Bind, Clear as C, CopyUp, Idmap, Itself, NotAtime, Nothing, Recursive as R, Remount, Set as S,
+    };
     &[
         ("async", F("async")),
         ("atime", NotAtime(Atime::No)),
         ("bind", Bind(false)),
+        ("copy-symlink", Itself(Link::Copy)),
         ("defaults", Nothing),
+        ("dest-nofollow", Itself(Link::Target)),
         ("dev", C(attr::NODEV)),
         ("diratime", C(attr::NODIRATIME)),
         ("dirsync", F("dirsync")),
@@ -173,6 +191,7 @@ const OPTIONS: &[(&str, Effect)] = {
         ("rsymfollow", R(0, attr::NOSYMFOLLOW)),
         ("rw", C(attr::RDONLY)),
         ("silent", Nothing),
+        ("src-nofollow", Itself(Link::Source)),
         ("strictatime", A(Atime::Strict)),
         ("suid", C(attr::NOSUID)),
         ("symfollow", C(attr::NOSYMFOLLOW)),
@@ -235,6 +254,14 @@ pub(super) struct Options {
     pub copy_up: bool,
     /// Ids are mapped; with everything below.
     pub idmap: Option<bool>,
+    /// How, if the option itself says it, and its index in the list.
+    pub idmap_lines: Option<(String, usize)>,
+    /// A source that is a link is mounted itself.
+    pub source_itself: bool,
+    /// A destination that is a link is covered itself.
+    pub target_itself: bool,
+    /// A source that is a link is made anew at the destination.
+    pub copy_link: bool,
     /// The filesystem's own: name, value ("": a flag), index in the list.
     pub data: Vec<(String, String, usize)>,
 }
@@ -264,9 +291,18 @@ pub(super) fn parse<'a>(list: impl IntoIterator<Item = &'a str>) -> Options {
             Some(Effect::Bind(recursive)) => options.bind = Some(recursive || options.bind == Some(true)),
             Some(Effect::Remount) => options.remount = true,
             Some(Effect::CopyUp) => options.copy_up = true,
-            Some(Effect::Idmap(recursive)) => options.idmap = Some(recursive || options.idmap == Some(true)),
+            Some(Effect::Idmap(recursive)) => options.map_ids(recursive),
+            Some(Effect::Itself(Link::Source)) => options.source_itself = true,
+            Some(Effect::Itself(Link::Target)) => options.target_itself = true,
+            Some(Effect::Itself(Link::Copy)) => options.copy_link = true,
             Some(Effect::Nothing) => {}
-            None => options.data.extend(data(option).map(|(name, value)| (name, value, index))),
+            None => match option.split_once('=') {
+                Some((name @ ("idmap" | "ridmap"), lines)) => {
+                    options.map_ids(name == "ridmap");
+                    options.idmap_lines = Some((lines.to_owned(), index));
+                }
+                _ => options.data.extend(data(option).map(|(name, value)| (name, value, index))),
+            },
         }
     }
     options.times(atime);
@@ -293,6 +329,10 @@ impl Options {
             Some(Atime::Relative) | None => 0,
         };
         self.change(bits, attr::ATIME | attr::NODIRATIME & !directories);
+    }
+
+    fn map_ids(&mut self, recursive: bool) {
+        self.idmap = Some(recursive || self.idmap == Some(true));
     }
 
     /// Adds a flag, in place of its opposite.
@@ -382,7 +422,17 @@ mod tests {
             assert!(known().any(|known| known == name), "{name}");
             assert_eq!(of(&[name]).data, [], "{name}");
         }
-        assert_eq!(all.split_ascii_whitespace().count(), known().count());
+        let of_crun = ["copy-symlink", "dest-nofollow", "src-nofollow"];
+        assert_eq!(all.split_ascii_whitespace().count() + of_crun.len(), known().count());
+    }
+
+    #[test]
+    fn options_of_crun() {
+        let options = of(&["bind", "copy-symlink", "dest-nofollow", "src-nofollow", "ridmap=uids=0-1-10;gids=0-1-10"]);
+        assert!(options.copy_link && options.target_itself && options.source_itself);
+        assert_eq!(options.idmap, Some(true));
+        assert_eq!(options.idmap_lines, Some(("uids=0-1-10;gids=0-1-10".to_owned(), 4)));
+        assert_eq!(options.data, []);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Program {
     };
     let args = process.args.clone().unwrap_or_default();
     for (index, arg) in args.iter().enumerate() {
-        cx.no_nul(&format!("/process/args/{index}"), arg);
+        cx.no_nul(format_args!("/process/args/{index}"), arg);
     }
     if args.is_empty() {
         cx.problem("/process/args", "args must not be empty");

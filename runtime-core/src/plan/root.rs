@@ -1,11 +1,14 @@
 //! `root`: where the filesystem comes from and how it becomes "/".
+//!
+//! Without a mount namespace of the container's own everything is mounted in the caller's: on a private mount of the root
+//! filesystem over itself, so that one detach at delete takes all of it, and what is above it is never touched.
 
 use runtime_stage::fail::Step;
 use runtime_stage::sys::ms;
 use serde::Serialize;
 
 use super::option::{Propagation, propagation};
-use super::{Context, Source};
+use super::{Context, InRoot, Kind, Namespaces, SlotSource, Source, Target};
 
 /// The root filesystem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +18,7 @@ pub struct RootPlan {
     pub path: String,
     /// Where it is cloned from.
     pub source: Source,
-    /// Propagation of the host's tree while preparing.
+    /// Propagation of the host's tree while preparing; none where that is the caller's own.
     pub while_preparing: Propagation,
     /// Propagation of the root filesystem's own tree, applied in order before anything is mounted on it.
     pub tree: Vec<Propagation>,
@@ -27,16 +30,23 @@ pub struct RootPlan {
     pub readonly: bool,
     /// Use chroot in place of pivot_root.
     pub no_pivot: bool,
+    /// The mount namespace is the caller's: the root filesystem is mounted where it is, and entered by chroot.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub shared: bool,
     /// Mount points of the host to take away, which chroot would leave behind.
     pub hidden: Vec<String>,
 }
 
 impl RootPlan {
     /// That of a container which is joined: there already.
-    pub(super) fn joined() -> Self {
+    pub(super) fn joined(cx: &mut Context<'_>, target: &Target) -> Self {
         Self {
             path: String::new(),
-            source: Source::Path(String::new()),
+            source: match target.shared_mounts {
+                true => Source::Slot(cx.slot(SlotSource::Root)),
+                false => Source::Path(String::new()),
+            },
+            shared: target.shared_mounts,
             while_preparing: Propagation(0),
             tree: Vec::new(),
             binds: None,
@@ -56,7 +66,7 @@ impl RootPlan {
     }
 }
 
-pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
+pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> RootPlan {
     let root = cx.spec.root.clone().unwrap_or_default();
     let path = match root.path.as_deref() {
         None | Some("") => {
@@ -80,10 +90,14 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     if requested.is_some_and(|p| p.0 & ms::PRIVATE != 0) && cx.request.no_pivot {
         cx.problem("/linux/rootfsPropagation", "private propagation does not work with --no-pivot");
     }
+    let shared = !namespaces.is_private(Kind::Mount);
+    if shared {
+        in_callers_namespace(cx, namespaces, &path);
+    }
     let asks = |kind: u64| requested.is_some_and(|propagation| propagation.0 & kind != 0);
     // The host must never see our mounts, whatever the container's own root becomes later. That holds for its mount
     // table as we inherit it and for every clone the parent makes: a clone of a shared mount is its peer.
-    let usual = if asks(ms::PRIVATE) { Propagation::RPRIVATE } else { Propagation::RSLAVE };
+    let usual = if asks(ms::PRIVATE) || shared { Propagation::RPRIVATE } else { Propagation::RSLAVE };
     let mut tree = vec![usual];
     if !asks(ms::SLAVE) && usual == Propagation::RSLAVE {
         // What the host mounts on the root filesystem later is not seen either, unless it was asked for.
@@ -96,17 +110,44 @@ pub(super) fn plan(cx: &mut Context<'_>) -> RootPlan {
     }
     cx.origins.note(Step::SealRoot, 0, "/root/readonly", "make the root filesystem read-only");
     RootPlan {
-        source: cx.host(path.clone(), true),
+        source: if shared { Source::Slot(cx.slot(SlotSource::Root)) } else { cx.host(path.clone(), true) },
         path,
-        while_preparing: usual,
+        shared,
+        while_preparing: if shared { Propagation(0) } else { usual },
         tree,
         binds: (!asks(ms::SHARED)).then_some(usual),
         propagation: requested,
         readonly: root.readonly,
         no_pivot: cx.request.no_pivot,
-        hidden: cx.facts.kernel_filesystems.clone(),
+        hidden: if shared { Vec::new() } else { cx.facts.kernel_filesystems.clone() },
     }
 }
+
+/// What cannot be had, or not kept, in the caller's mount namespace.
+fn in_callers_namespace(cx: &mut Context<'_>, namespaces: &Namespaces, path: &str) {
+    if namespaces.is_private(Kind::User) || !cx.facts.owns_mounts {
+        let message = "without a mount namespace the container's mounts are the caller's, on which this user namespace \
+                       has no right; add {\"type\": \"mount\"}";
+        cx.problem("/linux/namespaces", message);
+    }
+    if !path.is_empty() && InRoot::new(path).0.is_empty() {
+        cx.problem("/root/path", OVER_ITSELF);
+    }
+    let Some(linux) = cx.spec.linux.as_ref() else { return };
+    let asked = |paths: Option<&[String]>| paths.is_some_and(|paths| !paths.is_empty());
+    let paths = [("masked", linux.masked_paths.as_deref()), ("readonly", linux.readonly_paths.as_deref())];
+    for (name, _) in paths.into_iter().filter(|(_, paths)| asked(*paths)) {
+        // runc's words. A chroot can be left, and what covers a path be taken away.
+        cx.problem(format!("/linux/{name}Paths"), "unable to restrict sys entries without a private MNT namespace");
+    }
+    let propagation = linux.rootfs_propagation.as_deref().and_then(propagation);
+    if propagation.is_some_and(|propagation| !propagation.sends_nothing() || propagation.0 & ms::SLAVE != 0) {
+        cx.problem("/linux/rootfsPropagation", "only private and unbindable go without a mount namespace of its own");
+    }
+}
+
+/// What the refusal of the caller's own root says.
+pub(crate) const OVER_ITSELF: &str = "\"/\" cannot be the root of a container that has no mount namespace of its own: its mounts would cover the caller's";
 
 /// `path`, taken from `base` if it is relative.
 pub(super) fn absolute(base: &str, path: &str) -> String {

@@ -77,8 +77,9 @@ pub(super) fn scheduler(cx: &mut Context<'_>) -> Option<Scheduler> {
     } else if real_time && !(1..=99).contains(&priority) {
         cx.problem("/process/scheduler/priority", format!("{priority} is outside 1 to 99, which {name} takes"));
     }
-    let times = [wanted.runtime, wanted.deadline, wanted.period].map(|time| time.unwrap_or(0));
-    deadline(cx, policy, times);
+    let given = [wanted.runtime, wanted.deadline, wanted.period];
+    deadline(cx, policy, given);
+    let times = given.map(|time| time.unwrap_or(0));
     let policy = policy?;
     cx.origins.note(Step::Scheduler, 0, AT, format!("change the scheduling policy to {name}"));
     let [runtime, deadline, period] = times;
@@ -100,21 +101,44 @@ fn flags(cx: &mut Context<'_>, wanted: &spec::Scheduler) -> u64 {
 }
 
 /// sched(7): runtime ≤ deadline ≤ period, at least 1024 ns, a period of 0 standing for the deadline.
-fn deadline(cx: &mut Context<'_>, policy: Option<u32>, [runtime, deadline, period]: [u64; 3]) {
+fn deadline(cx: &mut Context<'_>, policy: Option<u32>, times: [Option<u64>; 3]) {
     const AT: &str = "/process/scheduler";
-    let any = runtime != 0 || deadline != 0 || period != 0;
     match policy {
         Some(DEADLINE) => {
-            let ordered = runtime <= deadline && (period == 0 || deadline <= period);
-            if runtime < 1024 || !ordered || deadline >= 1 << 63 || period >= 1 << 63 {
-                cx.problem(AT, "SCHED_DEADLINE needs 1024 <= runtime <= deadline <= period, in nanoseconds");
+            if let Some((field, why)) = bad_deadline(times) {
+                // Words of crun's; callers match on them.
+                cx.problem(format!("{AT}/{field}"), format!("sched_setattr: `SCHED_DEADLINE` {why}"));
             }
         }
-        Some(_) if any => {
+        Some(_) if times.iter().flatten().any(|time| *time != 0) => {
             cx.problem(AT, "scheduler runtime/deadline/period can only be specified for SchedDeadline policy");
         }
         _ => {}
     }
+}
+
+/// Which of the three times is wrong, and why.
+fn bad_deadline([runtime, deadline, period]: [Option<u64>; 3]) -> Option<(&'static str, String)> {
+    const MOST: u64 = (1 << 63) - 1;
+    let Some(runtime) = runtime else { return Some(("runtime", "requires `runtime`".to_owned())) };
+    let Some(deadline) = deadline else { return Some(("deadline", "requires `deadline`".to_owned())) };
+    let period = period.filter(|period| *period != 0).unwrap_or(deadline);
+    if runtime == 0 {
+        return Some(("runtime", "runtime must be greater than 0".to_owned()));
+    }
+    for (name, time, least) in [("runtime", runtime, 1024), ("deadline", deadline, 0), ("period", period, 0)] {
+        if !(least..=MOST).contains(&time) {
+            return Some((name, format!("{name} {time} must be between {least} and {MOST} ns")));
+        }
+    }
+    for (name, time, limit, most) in
+        [("runtime", runtime, "deadline", deadline), ("deadline", deadline, "period", period)]
+    {
+        if time > most {
+            return Some((name, format!("{name} {time} must be <= {limit} {most}")));
+        }
+    }
+    None
 }
 
 /// ioprio_set(2): class and priority in one number.

@@ -1,5 +1,7 @@
 //! `linux.sysctl`: kernel parameters, of the container's own namespaces only.
 
+use std::collections::BTreeSet;
+
 use runtime_stage::fail::Step;
 use serde::Serialize;
 
@@ -35,6 +37,7 @@ const IPC: [&str; 8] = [
 pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl> {
     let Some(map) = cx.spec.linux.as_ref().and_then(|linux| linux.sysctl.as_ref()) else { return Vec::new() };
     let mut plan: Vec<Sysctl> = Vec::with_capacity(map.len());
+    let mut known = BTreeSet::new();
     for (key, value) in map {
         let pointer = format!("/linux/sysctl/{}", escape(key));
         cx.no_nul(&pointer, value);
@@ -42,6 +45,13 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl>
             cx.problem(pointer.as_str(), "an empty value writes nothing");
         }
         let name = dotted(key);
+        let other = cx.spec.domainname.as_deref().filter(|other| !other.is_empty() && other != value);
+        if let ("kernel.domainname", Some(other)) = (name.as_str(), other) {
+            cx.problem(
+                pointer.as_str(),
+                format!("sysctl {name:?} conflicts with the OCI \"domainname\" field, which says {other:?}"),
+            );
+        }
         let kind = match kind(&name, namespaces) {
             Ok(kind) => kind,
             Err(why) => {
@@ -49,7 +59,7 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces) -> Vec<Sysctl>
                 continue;
             }
         };
-        if plan.iter().any(|known| known.name == name) {
+        if !known.insert(name.clone()) {
             cx.problem(pointer.as_str(), format!("duplicate sysctl {name:?}"));
         }
         cx.origins.note(Step::Sysctl, plan.len(), pointer, format!("set the sysctl {name} to {value:?}"));
@@ -83,7 +93,7 @@ fn kind(name: &str, namespaces: &Namespaces) -> Result<Kind, String> {
         lead_away || part.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '+' | '=' | '\\'))
     };
     if name.split('.').any(odd) || name.split('.').count() < 2 {
-        return Err(format!("{name:?} is no name of a sysctl"));
+        return Err(format!("{name:?} is no name of a sysctl: it contains an invalid path"));
     }
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         return private(namespaces, Kind::Ipc)

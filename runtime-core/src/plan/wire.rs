@@ -112,6 +112,7 @@ fn flags(plan: &Plan) -> u32 {
         (plan.program.from_path, flag::SEARCH_PATH),
         (plan.exec, flag::EXEC),
         (!plan.affinity.initial.is_empty(), flag::KEEP_CPUS),
+        (plan.root.shared, flag::CALLERS_MOUNTS),
     ];
     bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit)
 }
@@ -161,7 +162,7 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
         Some(Source::Container { path, .. }) => (NO_SLOT, arena.text(&path.0)),
         Some(Source::Slot(slot)) => (slot.0.into(), Text::default()),
         Some(Source::Path(path)) => (NO_SLOT, arena.text(path)),
-        None => (NO_SLOT, Text::default()),
+        Some(Source::Asked(_)) | None => (NO_SLOT, Text::default()),
     }
 }
 
@@ -260,6 +261,9 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
         (step.procfs_root, mount_flag::PROCFS_ROOT),
         (matches!(inner, Some(Source::Container { .. })), mount_flag::INNER),
         (matches!(inner, Some(Source::Container { idmap: Some(_), .. })), mount_flag::MAP_IDS),
+        (step.source_itself, mount_flag::SOURCE_ITSELF),
+        (step.target_itself, mount_flag::TARGET_ITSELF),
+        (step.copy_link, mount_flag::COPY_LINK),
     ];
     let mut record = wire::Mount {
         flags: bits.iter().filter(|(set, _)| *set).fold(0, |flags, (_, bit)| flags | bit),
@@ -295,6 +299,7 @@ fn mount(arena: &mut Arena, step: &MountStep, cgroups: &[bool]) -> wire::Mount {
             (record.slot, record.fstype) = source(arena, Some(from), cgroups);
             record.attr_set |= borrowed(Some(from), cgroups);
             record.flags |= if *recursive { mount_flag::RECURSIVE } else { 0 };
+            record.flags |= if matches!(from, Source::Asked(_)) { mount_flag::ASK } else { 0 };
         }
         MountKind::Remount { options } => {
             record.kind = mount_kind::REMOUNT;

@@ -36,14 +36,15 @@ pub fn private(profile: &Profile, arch: Arch) -> impl Iterator<Item = u32> {
 
 /// Numbers of everything the profile names, with the multiplexers its names go through.
 fn numbers(profile: &Profile, arch: Arch) -> impl Iterator<Item = u32> {
-    let named = (0..table::COUNT as Name).filter(|&name| profile.names[usize::from(name)]);
-    let multiplexers = table::MULTIPLEXERS.map(|name| (name, table::find(name).and_then(|n| table::number(arch, n))));
-    named.flat_map(move |name| {
-        let through = table::multiplexed(name).and_then(|(through, _)| {
-            multiplexers.iter().find(|(multiplexer, _)| *multiplexer == through).and_then(|&(_, number)| number)
-        });
-        table::number(arch, name).into_iter().chain(through)
-    })
+    let named = |name: Name| profile.names[usize::from(name)];
+    let through = table::MULTIPLEXERS.iter().enumerate().filter_map(move |(at, multiplexer)| {
+        let number = table::number(arch, table::find(multiplexer)?)?;
+        table::through(at).any(|(name, _)| named(name)).then_some(number)
+    });
+    (0..table::COUNT as Name)
+        .filter(move |&name| named(name))
+        .filter_map(move |name| table::number(arch, name))
+        .chain(through)
 }
 
 /// A tracer counts as permissive: it emulates calls, new ones included.

@@ -136,6 +136,37 @@ fn assemble(graph: &mut Graph, groups: &[Group], native: Arch) -> Vec<Instructio
     program.finish()
 }
 
+/// What becomes of single numbers of one architecture. They come in the order of names, and nearly all are small:
+/// a place for each is quicker than sorting.
+#[derive(Default)]
+struct Points {
+    /// Where the architecture's numbers start.
+    start: u32,
+    small: Vec<Option<Id>>,
+    others: Vec<Interval>,
+}
+
+impl Points {
+    const SMALL: usize = 1024;
+
+    /// Of two for one number the later one counts.
+    fn set(&mut self, nr: u32, id: Id) {
+        self.small.resize(Self::SMALL, None);
+        match self.small.get_mut(nr.wrapping_sub(self.start) as usize) {
+            Some(room) => *room = Some(id),
+            None => self.others.push((nr, id)),
+        }
+    }
+
+    /// Appends them, the small ones in ascending order, and is empty then.
+    fn drain_into(&mut self, points: &mut Vec<Interval>) {
+        let start = self.start;
+        points.extend(self.small.iter().zip(start..).filter_map(|(id, nr)| Some((nr, (*id)?))));
+        points.append(&mut self.others);
+        self.small.clear();
+    }
+}
+
 /// The rules, by system call.
 struct Rules<'a> {
     profile: &'a Profile,
@@ -185,18 +216,23 @@ impl<'a> Rules<'a> {
     fn intervals(&mut self, arches: &[Arch]) -> Result<Group, String> {
         let mut regions = Vec::new();
         let mut points = Vec::with_capacity(1024);
+        let mut here = Points::default();
         let enosys = self.graph.node(Node::Return(enosys::ENOSYS));
         for &arch in arches {
             let start = if arch == Arch::X32 { X32_BIT } else { 0 };
             regions.push((start, self.default));
+            here.start = start;
             if let Some(first) = enosys::first_unknown(self.profile, arch) {
                 regions.push((first, enosys));
                 if enosys::has_setup(arch) {
-                    points.push((enosys::S390_SETUP, enosys));
+                    here.set(enosys::S390_SETUP, enosys);
                 }
-                points.extend(enosys::private(self.profile, arch).map(|nr| (nr, self.default)));
+                for nr in enosys::private(self.profile, arch) {
+                    here.set(nr, self.default);
+                }
             }
-            self.points(arch, &mut points)?;
+            self.points(arch, &mut here)?;
+            here.drain_into(&mut points);
         }
         self.x32_borders(arches, &mut regions);
         regions.sort_by_key(|&(start, _)| start);
@@ -221,17 +257,17 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn points(&mut self, arch: Arch, points: &mut Vec<Interval>) -> Result<(), String> {
+    fn points(&mut self, arch: Arch, points: &mut Points) -> Result<(), String> {
         for name in 0..table::COUNT as Name {
             if let (Some(rule), Some(nr)) = (self.always[usize::from(name)], table::number(arch, name)) {
-                points.push((nr, self.actions[rule]));
+                points.set(nr, self.actions[rule]);
             }
         }
         for at in 0..self.conditional.len() {
             let Some(nr) = table::number(arch, self.conditional[at].0) else { continue };
-            points.push((nr, self.decision(at, arch.is_wide())));
+            points.set(nr, self.decision(at, arch.is_wide()));
         }
-        for multiplexer in table::MULTIPLEXERS {
+        for multiplexer in 0..table::MULTIPLEXERS.len() {
             self.multiplexer(arch, multiplexer, points)?;
         }
         Ok(())
@@ -258,25 +294,25 @@ impl<'a> Rules<'a> {
     /// socketcall(2) and ipc(2), where an architecture has them: a rule on socket(2) also applies to
     /// socketcall(1, …). The other arguments are behind a pointer there, so conditions on the first one
     /// are lost; libseccomp does the same, and profiles are written for it.
-    fn multiplexer(&mut self, arch: Arch, multiplexer: &str, points: &mut Vec<Interval>) -> Result<(), String> {
-        let Some(name) = table::find(multiplexer) else { return Ok(()) };
+    fn multiplexer(&mut self, arch: Arch, multiplexer: usize, points: &mut Points) -> Result<(), String> {
+        let Some(name) = table::find(table::MULTIPLEXERS[multiplexer]) else { return Ok(()) };
         let Some(nr) = table::number(arch, name).filter(|_| self.always[usize::from(name)].is_none()) else {
             return Ok(());
         };
         let own = self.conditional.iter().find(|(conditional, _)| *conditional == name);
         let mut rules: Vec<Alternative> =
             own.iter().flat_map(|(_, rules)| rules).flat_map(|&rule| self.alternatives(rule)).collect();
-        for called in 0..table::COUNT as Name {
-            if let Some((_, call)) = table::multiplexed(called).filter(|(through, _)| *through == multiplexer) {
-                self.multiplexed(called, call, &mut rules);
-            }
+        let mut through: Vec<(Name, u32)> = table::through(multiplexer).collect();
+        through.sort_unstable();
+        for (called, call) in through {
+            self.multiplexed(called, call, &mut rules);
         }
         if rules.iter().map(|rule| rule.conditions.len()).sum::<usize>() > profile::MOST_CONDITIONS {
+            let multiplexer = table::MULTIPLEXERS[multiplexer];
             return Err(format!("more than {} conditions on {multiplexer}", profile::MOST_CONDITIONS));
         }
         if !rules.is_empty() {
-            points.retain(|&(point, _)| point != nr);
-            points.push((nr, args::decide(self.graph, &rules, self.default, arch.is_wide())));
+            points.set(nr, args::decide(self.graph, &rules, self.default, arch.is_wide()));
         }
         Ok(())
     }

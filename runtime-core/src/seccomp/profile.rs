@@ -255,6 +255,7 @@ impl Checker {
             self.problem(&format!("{here}/names"), "a rule must name at least one system call");
         }
         let skipped = action.is_none_or(|action| action == into.default);
+        let mut near = None;
         for (which, name) in names.iter().enumerate() {
             if name.is_empty() {
                 self.problem(&format!("{here}/names/{which}"), "the name of a system call is empty");
@@ -264,10 +265,11 @@ impl Checker {
                 let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
                 self.problem(&format!("{here}/names/{which}"), message);
             }
-            let Some(known) = table::find(name) else {
+            let Some(known) = table::find_after(near, name) else {
                 into.unknown.push(name.clone());
                 continue;
             };
+            near = Some(known);
             into.names[usize::from(known)] = true;
             if !skipped {
                 into.notify |= action == Some(ret::NOTIFY);

@@ -156,7 +156,7 @@ impl Dir {
 
     /// Writes the record, as a whole or not at all. To be called with the lock held.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
-        json::write(self.as_fd(), record, self.root.is_durable()).map_err(|error| error.in_step("state"))
+        json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
     }
 
     /// A file for the note of a hook that is about to begin: behind what is written here comes its line of

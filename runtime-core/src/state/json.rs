@@ -7,21 +7,25 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use serde_json::value::RawValue;
 
 use crate::spec::Map;
+use crate::sys::fd::patiently;
 use crate::{Error, ErrorKind, Result};
 
 /// The record's file.
 pub(super) const NAME: &str = "state.json";
 /// The record while it is written; the lock keeps others from it.
 pub(super) const TEMPORARY: &str = "state.json.tmp";
-/// Bytes of the largest record that is read: far above any config, far below what would exhaust memory.
-const MAX: u64 = 32 << 20;
-/// Magic number of ramfs in statfs(2), which libc and nix do not have.
-const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// Bytes of the largest record that is written and read: a config of the largest size twice (its annotations and hooks
+/// stand beside it) and more, far below what would exhaust memory.
+const MAX: u64 = 48 << 20;
+/// How the file begins: where the config does, in ten digits' room. The config is by far the longest part, comes
+/// last, and few verbs want it, so the others leave it unread.
+const CONFIG_AT: &str = "{\"config_at\":";
+const DIGITS: usize = 10;
+/// What stands before the config.
+const CONFIG: &str = "\"config\":";
 
 /// Version of the record this build writes. One above it is only good for `delete --force`.
 pub const VERSION: u32 = 1;
@@ -65,6 +69,9 @@ pub struct Record {
     /// The unit of systemd that holds its cgroup; `None`: systemd does not know of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<crate::systemd::Unit>,
+    /// Its root's mount in the mount namespace of its creator; absent: it has a mount namespace of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_mount: Option<crate::launch::RootMount>,
     /// The limits after an `update`; absent: those of the config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<crate::spec::Resources>,
@@ -74,7 +81,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "crate::spec::is_default")]
     pub hooks: crate::spec::Hooks,
     /// `config.json` as it was at create; what becomes of the file later does not matter.
-    pub config: Box<RawValue>,
+    #[serde(skip)]
+    pub config: Vec<u8>,
 }
 
 impl Record {
@@ -96,7 +104,7 @@ impl Record {
 
 /// Reads the record in `dir`; `None`: there is none. Error BadState: it cannot be used.
 pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
-    read_text(dir)?.map(|text| parse(&text, id)).transpose()
+    read_text(dir)?.map(|text| parse(text, id)).transpose()
 }
 
 /// The same by way of the directory above, without opening the container's own: `None` also without that.
@@ -104,15 +112,8 @@ pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new().flags(READ).resolve(resolve);
     let path = format!("{id}/{NAME}");
-    let opened = loop {
-        match openat2(root, path.as_str(), how) {
-            // A rename somewhere on the host made the kernel unsure; and signals.
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => break result,
-        }
-    };
-    match opened {
-        Ok(fd) => Ok(Some(parse(&read_file(fd.into())?, id)?)),
+    match patiently(|| openat2(root, path.as_str(), how)) {
+        Ok(fd) => Ok(Some(parse(read_file(fd.into())?, id)?)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ENOTDIR) => Err(bad(format!("{id:?} is not a directory"))),
         Err(Errno::ELOOP | Errno::EXDEV) => Err(bad(format!("there is a link in {path:?}"))),
@@ -121,8 +122,19 @@ pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record
     }
 }
 
-fn parse(text: &[u8], id: &str) -> Result<Record> {
-    let record: Record = serde_json::from_slice(text).map_err(|e| bad(format!("not a container's record: {e}")))?;
+fn parse(mut text: Vec<u8>, id: &str) -> Result<Record> {
+    let mut config = Vec::new();
+    if let Some(at) = config_at(&text) {
+        config = text.split_off(at + CONFIG.len());
+        // The brace that ends the record.
+        config.pop();
+        // In place of the comma; what is left is a record without a config.
+        text.truncate(at - 1);
+        text.push(b'}');
+    }
+    let mut record: Record =
+        serde_json::from_slice(&text).map_err(|e| bad(format!("not a container's record: {e}")))?;
+    record.config = config;
     match record.version {
         0 => return Err(bad("not a container's record: it has no version".into())),
         VERSION => {}
@@ -137,6 +149,33 @@ fn parse(text: &[u8], id: &str) -> Result<Record> {
     Ok(record)
 }
 
+/// Where the config's member begins, in a text that is whole.
+fn config_at(text: &[u8]) -> Option<usize> {
+    if !text.ends_with(b"}") {
+        return None;
+    }
+    let digits = text.strip_prefix(CONFIG_AT.as_bytes())?.get(..DIGITS)?;
+    let at = std::str::from_utf8(digits).ok()?.trim_start().parse().ok().filter(|at| *at > 0)?;
+    text.get(at..)?.starts_with(CONFIG.as_bytes()).then_some(at)
+}
+
+/// The file's text: where the config begins, the record, the config as it stands.
+fn compose(record: &Record) -> Result<Vec<u8>> {
+    let head = CONFIG_AT.len() + DIGITS;
+    let mut text = vec![b' '; head];
+    serde_json::to_writer(&mut text, record).map_err(|e| bad(format!("cannot be written: {e}")))?;
+    text[head] = b',';
+    if let Some(end) = text.last_mut() {
+        *end = b',';
+    }
+    let begin = format!("{CONFIG_AT}{:DIGITS$}", text.len());
+    text[..head].copy_from_slice(begin.as_bytes());
+    text.extend_from_slice(CONFIG.as_bytes());
+    text.extend_from_slice(if record.config.is_empty() { b"null" } else { &record.config });
+    text.push(b'}');
+    Ok(text)
+}
+
 /// What can be read of a record that [`read`] refuses, for a delete by force. What identifies a process comes
 /// as a whole or not at all, and nothing comes out of another container's record.
 pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
@@ -145,7 +184,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         tree.get(name).and_then(|value| serde_json::from_slice(value.to_string().as_bytes()).ok()).unwrap_or_default()
     }
     let text = read_text(dir).ok().flatten().unwrap_or_default();
-    let tree: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let tree = beginning(&text);
     if member::<String>(&tree, "id") != id {
         return Record { id: id.to_owned(), ..Record::default() };
     }
@@ -158,10 +197,41 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         rdt: member(&tree, "rdt"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),
         bundle: member(&tree, "bundle"),
+        root_mount: member(&tree, "root_mount"),
         annotations: member(&tree, "annotations"),
         hooks: member(&tree, "hooks"),
         ..Record::default()
     }
+}
+
+/// The members of an object up to where it breaks off: the config, which is most of the text, comes last.
+fn beginning(text: &[u8]) -> serde_json::Value {
+    use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+    struct Members<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+
+    impl<'de> Visitor<'de> for Members<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(name) = map.next_key::<String>()? {
+                if name == "config" {
+                    map.next_value::<IgnoredAny>()?;
+                } else {
+                    self.0.insert(name, map.next_value()?);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut members = serde_json::Map::new();
+    let _ = serde_json::Deserializer::from_slice(text).deserialize_map(Members(&mut members));
+    serde_json::Value::Object(members)
 }
 
 /// Whatever else stands in the record's place is an error, not a wait: O_NONBLOCK for a FIFO, O_NOFOLLOW for a link.
@@ -198,38 +268,27 @@ fn read_file(mut file: File) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes beside and renames over, so that a reader and a crash find the old record or the new one. `durable`: also a
-/// crash of the host.
-pub(super) fn write(dir: BorrowedFd<'_>, record: &Record, durable: bool) -> Result<()> {
-    let text = serde_json::to_vec(record).map_err(|e| bad(format!("cannot be written: {e}")))?;
-    write_text(dir, &text, durable).inspect_err(|_| {
+/// Writes beside and renames over, so that a reader, also after a crash of ours, finds the old record or the new one.
+/// Nothing is forced to a disk: what the record tells of does not outlive the host, and waiting for a disk four times
+/// was most of the time of a create (docs/architecture.md).
+pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
+    let text = compose(record)?;
+    if text.len() as u64 > MAX {
+        return Err(bad(format!("{} bytes are more than the {MAX} that could be read again", text.len())));
+    }
+    write_text(dir, &text).inspect_err(|_| {
         // Of no use to anyone; a full file system is glad of the room.
         let _ = unlinkat(dir, TEMPORARY, UnlinkatFlags::NoRemoveDir);
     })
 }
 
-fn write_text(dir: BorrowedFd<'_>, text: &[u8], durable: bool) -> Result<()> {
+fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     let fail = |call: String| move |e: std::io::Error| Error::io("write the container's record", call, e);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, TEMPORARY, flags, Mode::from_bits_truncate(0o600))
         .map_err(|e| fail(format!("openat({TEMPORARY:?}, O_CREAT, 0600)"))(e.into()))?;
-    let mut file = File::from(fd);
-    file.write_all(text).map_err(fail(format!("write({TEMPORARY:?}, {} bytes)", text.len())))?;
-    if durable {
-        file.sync_data().map_err(fail(format!("fdatasync({TEMPORARY:?})")))?;
-    }
-    renameat(dir, TEMPORARY, dir, NAME).map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))?;
-    if durable {
-        // Without it the rename itself may be lost with the power.
-        let dir = dir.try_clone_to_owned().map_err(fail("dup".into()))?;
-        File::from(dir).sync_all().map_err(fail("fsync(directory)".into()))?;
-    }
-    Ok(())
-}
-
-/// tmpfs and ramfs: nothing of them survives the host's end, so there is nothing to force to a disk.
-pub(super) fn is_memory(dir: BorrowedFd<'_>) -> bool {
-    fstatfs(dir).is_ok_and(|fs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&fs.filesystem_type()))
+    File::from(fd).write_all(text).map_err(fail(format!("write({TEMPORARY:?}, {} bytes)", text.len())))?;
+    renameat(dir, TEMPORARY, dir, NAME).map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))
 }
 
 fn bad(why: String) -> Error {

@@ -20,7 +20,6 @@ pub(crate) struct Root {
     fd: OwnedFd,
     path: PathBuf,
     boot_id: OnceLock<String>,
-    durable: OnceLock<bool>,
     freezer: Freezer,
 }
 
@@ -39,7 +38,7 @@ impl Root {
         let stat = fstat(&fd).map_err(|e| Error::io("open the state directory", format!("fstat({path:?})"), e))?;
         trust(path, &stat)?;
         let path = path.to_owned();
-        Ok(Self { fd, path, boot_id: OnceLock::new(), durable: OnceLock::new(), freezer: Freezer::default() })
+        Ok(Self { fd, path, boot_id: OnceLock::new(), freezer: Freezer::default() })
     }
 
     /// Opens `path`, after making it and what is above it with mode 0700 where needed.
@@ -69,11 +68,6 @@ impl Root {
         let id = crate::sys::proc::boot_id()
             .map_err(|e| Error::io("tell this boot from others", "read(\"/proc/sys/kernel/random/boot_id\")", e))?;
         Ok(self.boot_id.get_or_init(|| id))
-    }
-
-    /// Whether what is written survives the host's end, if it is forced to the disk. Asked once.
-    pub(super) fn is_durable(&self) -> bool {
-        *self.durable.get_or_init(|| !json::is_memory(self.fd.as_fd()))
     }
 
     /// Whether the container is frozen. A cgroup that is gone or cannot be read does not hold the process back.

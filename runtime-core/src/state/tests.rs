@@ -73,7 +73,7 @@ pub(crate) fn record(id: &str, init: Option<&Sleeper>) -> Record {
         init_process_pid: init.map_or(0, Sleeper::pid),
         init_process_start: init.map_or(0, |init| crate::sys::proc::stat(init.pid()).unwrap().start),
         own_pid_namespace: true,
-        config: serde_json::value::RawValue::from_string("{\"ociVersion\": \"1.3.0\"}".into()).unwrap(),
+        config: b"{\"ociVersion\": \"1.3.0\"}".to_vec(),
         ..Record::default()
     }
 }
@@ -103,9 +103,13 @@ fn record_survives_the_disk_and_keeps_the_config_as_text() {
     written.annotations.insert("a".into(), "b".into());
     plant(&root, &written);
     let read = Dir::open(&root.0, "c").unwrap().read().unwrap().unwrap();
-    assert_eq!(read.config.get(), "{\"ociVersion\": \"1.3.0\"}");
+    assert_eq!(read.config, b"{\"ociVersion\": \"1.3.0\"}");
     assert_eq!(format!("{read:?}"), format!("{written:?}"));
     assert!(!root.file("c", "state.json.tmp").exists());
+    // The file as a whole is JSON, too.
+    let whole: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(root.file("c", "state.json")).unwrap()).unwrap();
+    assert_eq!((&whole["id"], &whole["config"]["ociVersion"]), (&"c".into(), &"1.3.0".into()));
 }
 
 #[test]

@@ -2,6 +2,25 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+/// How long openat2(2) may be unsure.
+const UNSURE: Duration = Duration::from_millis(100);
+
+/// An openat2(2) that is tried again after EAGAIN: a rename or a mount somewhere on the host made the kernel unsure. Not for
+/// ever: whoever renames without end must not hold us.
+pub(crate) fn patiently(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    let mut deadline = None;
+    loop {
+        match open() {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + UNSURE) => {}
+            result => return result,
+        }
+    }
+}
 
 /// A descriptor that came with a message (SCM_RIGHTS).
 pub(crate) fn received(fd: RawFd) -> OwnedFd {

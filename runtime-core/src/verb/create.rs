@@ -6,18 +6,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use serde_json::value::RawValue;
 
 use super::{hook, notify};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Placement};
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder, Prepared, RootMount};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, UnitPlan, plan};
 use crate::rdt::Groups;
 use crate::spec::{self, Spec};
@@ -29,6 +28,8 @@ use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result,
 const MOST_CONFIG: u64 = 16 << 20;
 /// How long the cgroup of a failed create may take to empty.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// crun's annotation: as [`Create::pidfd_socket`], which wins.
+const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Creates a container that waits for `start`.
 pub(crate) fn create(runtime: &Runtime, request: &Create<'_>) -> Result<Container> {
@@ -60,7 +61,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
         let _ = dir.remove();
     })?;
-    let mut place = Site { cgroup: None, manager, ear: None };
+    let mut place = Site { cgroup: None, manager, ear: None, root: None };
     let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
@@ -102,26 +103,47 @@ struct Site {
     manager: Option<Manager>,
     /// Where the program of a run says that it is ready.
     ear: Option<UnixDatagram>,
+    /// The root filesystem, where it is mounted in the caller's mount namespace.
+    root: Option<Prepared>,
 }
 
 /// As though it had not been tried; the process is gone already. What cannot be undone stays on record.
 fn undo(dir: &Dir, record: &Record, place: Site) -> Result<()> {
+    let Site { cgroup, manager, .. } = place;
     // Only one that was made is ours, see [`Record::own_cgroup`].
-    if place.cgroup.is_some()
-        && let Some(placement) = &record.cgroup
-    {
-        let cgroup = Cgroup::open(placement)?;
-        cgroup.kill_all()?;
-        cgroup.remove(PATIENCE)?;
+    if let (Some(cgroup), Some(placement)) = (cgroup, &record.cgroup) {
+        // Its descriptors may be the very reason.
+        drop(cgroup);
+        remove_cgroup(placement)?;
     }
     crate::rdt::remove(&record.rdt)?;
     // One that was there before, and in our way, is somebody else's.
-    if let (Some(unit), Some(mut manager)) = (&record.unit, place.manager)
+    if let (Some(unit), Some(mut manager)) = (&record.unit, manager)
         && manager.has_made(unit)
     {
         manager.stop(unit)?;
     }
+    record.root_mount.as_ref().map_or(Ok(()), RootMount::remove)?;
     dir.remove()
+}
+
+/// Kills who is left in the cgroup and removes it. Where there are not descriptors enough to look who that is, it may
+/// become idle all the same.
+fn remove_cgroup(placement: &Placement) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !Cgroup::remove_if_idle(placement)? {
+        match Cgroup::open(placement) {
+            Err(error) if error.errno() == Some(libc::EMFILE) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            cgroup => {
+                let cgroup = cgroup?;
+                cgroup.kill_all()?;
+                return cgroup.remove(deadline.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The program of a `run` is on its way: its poststart hooks, which may ask for the container.
@@ -145,8 +167,15 @@ fn make(
     place: &mut Site,
     console: Option<Master<'_>>,
 ) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    if plan.root.shared {
+        let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
+        record.root_mount = Some(prepared.record.clone());
+    }
     // The intent: from here on `delete --force` knows what may exist.
     dir.write(record)?;
+    if let Some(prepared) = &place.root {
+        prepared.attach()?;
+    }
     let gate = if record.inline_gate { None } else { Some(fifos(dir)?) };
     if request.notify {
         notify::prepare(dir)?;
@@ -174,8 +203,10 @@ fn make(
         Stdio::Fds(fds) => Some(fds),
     };
     let descriptors = Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate };
-    let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
-    let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), descriptors, console)?;
+    let annotated = record.annotations.get(PIDFD_RECEIVER).map(Path::new);
+    let pidfd_socket = request.pidfd_socket.or(annotated).map(PidReceiver::connect).transpose()?;
+    let root = place.root.as_ref().map(Prepared::root);
+    let mut launch = Launch::begin(runtime, plan, place.cgroup.as_mut(), root, descriptors, console)?;
     launch.tell_times(request.timeline);
     // The unit has a process of its own now.
     drop(placeholder);
@@ -283,14 +314,18 @@ pub(super) fn config(bundle: &Path, config: Config<'_>) -> Result<(Spec, String)
         Config::Bundle => bundle.join("config.json"),
     };
     let text = read(bundle, &path)?;
-    let spec =
-        spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))?;
-    Ok((spec, text))
+    Ok((parse(&path, &text)?, text))
 }
 
-/// `process` of the bundle's `config.json`, as it is now.
-pub(super) fn bundle_process(bundle: &Path) -> Result<Option<crate::spec::Process>> {
-    Ok(config(bundle, Config::Bundle)?.0.process)
+/// The bundle's `config.json`, as it is now; `None`: it still says `known`, word for word.
+pub(super) fn bundle_config(bundle: &Path, known: &[u8]) -> Result<Option<Spec>> {
+    let path = bundle.join("config.json");
+    let text = read(bundle, &path)?;
+    if text.as_bytes() == known { Ok(None) } else { parse(&path, &text).map(Some) }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Spec> {
+    spec::parse(text.as_bytes()).map_err(|problems| Error::problems(format!("{}", path.display()), problems))
 }
 
 /// Reads a regular file of bounded size; a fifo in its place must not stop us.
@@ -370,8 +405,6 @@ fn record(
     inline: bool,
 ) -> Result<Record> {
     let owner = nix::unistd::geteuid();
-    let config =
-        RawValue::from_string(text).map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json: {e}")))?;
     Ok(Record {
         version: VERSION,
         id: request.id.to_owned(),
@@ -391,8 +424,9 @@ fn record(
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
+        root_mount: None,
         resources: None,
-        config,
+        config: text.into_bytes(),
     })
 }
 

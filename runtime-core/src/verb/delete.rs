@@ -1,6 +1,6 @@
 //! delete: from whatever is there, also half of it, to nothing.
 //!
-//! Order: processes, cgroup, state directory. Each step can be repeated and finds what the one before left, so
+//! Order: processes, cgroup, root, state directory. Each step can be repeated and finds what the one before left, so
 //! a delete that dies is finished by the next. Nothing here writes a file: a full disk is no obstacle.
 
 use std::os::fd::AsFd;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hook::poststop;
-use super::kill::{kill_cgroup, send, thaw};
+use super::kill::{kill_cgroup, send, take_back, thaw};
 use crate::cgroup::Cgroup;
 use crate::launch::hook::kill_tree;
 use crate::state::{Dir, Init, Record, Root, Status, not_found};
 use crate::sys::pidfd;
 use crate::systemd::Manager;
-use crate::{Container, Error, ErrorKind, Log, Result, Runtime, id};
+use crate::{Container, Error, ErrorKind, Level, Log, Result, Runtime, id};
 
 /// How long processes have to die and their cgroup to vanish, together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
             dir.remove_unrecorded()?;
             return absent(force);
         }
-        Err(error) if force && error.kind() == ErrorKind::BadState => dir.salvage(),
+        Err(error) if force && error.kind() == ErrorKind::BadState => salvage(&dir, &error, log),
         Err(error) if error.hint().is_none() => return Err(error.with_hint("delete --force removes the container")),
         Err(error) => return Err(error),
     };
@@ -71,11 +71,26 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     remove_cgroup(&record, boot_id, deadline)?;
     remove_rdt(&record, boot_id)?;
     stop_unit(&record, boot_id)?;
+    remove_root(&record, boot_id)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
     dir.unlock();
     poststop(&record, log, force);
     Ok(())
+}
+
+/// What can be read of a broken record. If that is nothing, there is nothing either by which what belongs to the container
+/// could be found.
+fn salvage(dir: &Dir, error: &Error, log: Option<&Log>) -> Record {
+    let record = dir.salvage();
+    if record.init_process_pid == 0
+        && record.cgroup.is_none()
+        && let Some(log) = log
+    {
+        let message = format!("{error}; if processes or cgroups of container {} are left, they stay", dir.id());
+        log(Level::Warning, &message);
+    }
+    record
 }
 
 /// Takes the lock. By force: whoever holds it for long, because of a hook or otherwise, loses what he works on.
@@ -114,6 +129,14 @@ fn remove_rdt(record: &Record, boot_id: &str) -> Result<()> {
     if record.boot_id == boot_id { crate::rdt::remove(&record.rdt) } else { Ok(()) }
 }
 
+/// A mount does not outlive the boot.
+fn remove_root(record: &Record, boot_id: &str) -> Result<()> {
+    match &record.root_mount {
+        Some(mount) if record.boot_id == boot_id => mount.remove(),
+        _ => Ok(()),
+    }
+}
+
 /// Without force, only a container that has ended or never started.
 fn permit(dir: &Dir, record: &Record, init: &Init, force: bool) -> Result<()> {
     // What is gone needs no closer look.
@@ -134,9 +157,14 @@ fn kill_init(record: &Record, init: &Init, deadline: Instant) -> Result<()> {
     let Init::Alive(init) = init else { return Ok(()) };
     send(init.as_fd(), libc::SIGKILL)?;
     thaw(record);
-    let ended = pidfd::wait_end(init.as_fd(), deadline)
-        .map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))?;
-    if ended {
+    let wait = |until: Instant| {
+        pidfd::wait_end(init.as_fd(), until).map_err(|e| Error::io("wait for the container's end", "poll(pidfd)", e))
+    };
+    if wait(deadline.min(Instant::now() + COURTESY))? {
+        return Ok(());
+    }
+    take_back(record);
+    if wait(deadline)? {
         return Ok(());
     }
     let hint = format!("process {} does not die of SIGKILL; delete again later", record.init_process_pid);

@@ -1,11 +1,12 @@
 //! exec: another program in a container that is there, by the same stage with a smaller plan.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::create::{bundle_process as read_process, write_pid};
+use super::create::{bundle_config, write_pid};
 use super::kill::send;
 use crate::cgroup::{Below, Cgroup, Entry, not_added};
 use crate::host::HostFacts;
@@ -43,7 +44,9 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
             &bundled
         }
     };
-    let plan = planned(&record, process, request)?;
+    let kept = if matches!(record, Cow::Borrowed(_)) { container.kept() } else { None };
+    let config = kept.map_or_else(|| recorded(&record), Ok)?;
+    let plan = planned(&record, config, process, request)?;
     for warning in &plan.warnings {
         container.launcher.log(Level::Warning, warning);
     }
@@ -53,7 +56,8 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let pidfd_socket = request.pidfd_socket.map(PidReceiver::connect).transpose()?;
-    let place = Inside { init: init.as_fd(), pid: record.init_process_pid, cgroup };
+    let root = record.root_mount.as_ref().map(|mount| mount.of_process(record.init_process_pid)).transpose()?;
+    let place = Inside { init: init.as_fd(), root, pid: record.init_process_pid, cgroup };
     let mut launch = begin(container, &plan, place, request)?;
     launch.give_console(console);
     launch.tell_times(request.timeline);
@@ -77,7 +81,17 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
 
 /// `process` of the bundle's config.
 pub(crate) fn bundle_process(container: &Container) -> Result<Process> {
-    let process = read_process(Path::new(&container.record.bundle))?;
+    let record = &container.record;
+    let process = match bundle_config(Path::new(&record.bundle), &record.config)? {
+        Some(changed) => changed.process,
+        None => {
+            let config = recorded(record)?;
+            let process = config.process.clone();
+            // The exec that follows wants the rest of it.
+            container.keep(config);
+            process
+        }
+    };
     process.ok_or_else(|| Error::new(ErrorKind::InvalidConfig, "process property must not be empty").at("/process"))
 }
 
@@ -105,10 +119,13 @@ fn wait_until_made(container: &Container, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// The config of the create.
+fn recorded(record: &Record) -> Result<Spec> {
+    spec::parse(&record.config).map_err(|problems| Error::problems("the recorded config", problems))
+}
+
 /// The plan of the program in the container's own settings.
-fn planned(record: &Record, process: &Process, request: &Exec<'_>) -> Result<Plan> {
-    let config = spec::parse(record.config.get().as_bytes())
-        .map_err(|problems| Error::problems("the recorded config", problems))?;
+fn planned(record: &Record, config: Spec, process: &Process, request: &Exec<'_>) -> Result<Plan> {
     let target = target(&config, record)?;
     let spec = merged(config, process);
     let request = Request {
@@ -149,7 +166,13 @@ fn target(config: &Spec, record: &Record) -> Result<Target> {
     let linux = config.linux.as_ref();
     let uids = linux.and_then(|linux| linux.uid_mappings.as_deref()).unwrap_or_default();
     let gids = linux.and_then(|linux| linux.gid_mappings.as_deref()).unwrap_or_default();
-    Ok(Target { namespaces, deny_setgroups, set_up: [for_set_up(uids), for_set_up(gids)] })
+    if let Some(mount) = &record.root_mount
+        && std::fs::metadata("/proc/thread-self/ns/mnt").is_ok_and(|own| own.ino() != mount.namespace())
+    {
+        namespaces.push(Kind::Mount);
+    }
+    let set_up = [for_set_up(uids), for_set_up(gids)];
+    Ok(Target { namespaces, deny_setgroups, set_up, shared_mounts: record.root_mount.is_some() })
 }
 
 /// A config for the program alone: its own properties, the container's where it has none and where only the container
@@ -191,6 +214,8 @@ fn filled(own: Option<String>, other: Option<String>) -> Option<String> {
 /// Where the program goes: the namespaces of a process, and the container's cgroup.
 struct Inside<'a> {
     init: BorrowedFd<'a>,
+    /// Where the mount namespace does not say it.
+    root: Option<OwnedFd>,
     pid: i32,
     cgroup: Option<Cgroup>,
 }
@@ -205,7 +230,8 @@ fn begin<'a>(container: &Container, plan: &'a Plan, place: Inside<'_>, request: 
         };
         let descriptors =
             Descriptors { stdio, preserved: &request.preserve_fds, timed: request.timeline.is_some(), gate: None };
-        Launch::join(&container.launcher, plan, place.init, entry, descriptors)
+        let held = (place.init, place.root.as_ref().map(AsFd::as_fd));
+        Launch::join(&container.launcher, plan, held, entry, descriptors)
     };
     let Some(mut cgroup) = place.cgroup else {
         if request.cgroups.is_empty() {

@@ -116,6 +116,15 @@ pub(super) fn thaw(record: &Record) {
     }
 }
 
+/// As [`thaw`], for a first process that is frozen in a cgroup of somebody else's.
+pub(super) fn take_back(record: &Record) {
+    if let Some(placement) = &record.cgroup
+        && let Ok(cgroup) = Cgroup::open(placement)
+    {
+        cgroup.take_back(record.init_process_pid);
+    }
+}
+
 /// Waits for the first process, a child of the caller, and reaps it.
 pub(crate) fn wait(container: &Container) -> Result<ExitStatus> {
     let pidfd = container.pidfd().ok_or_else(not_running)?;

@@ -74,7 +74,7 @@ fn resources(record: &Record) -> Result<Resources> {
     struct Linux {
         resources: Option<Resources>,
     }
-    let config: Config = serde_json::from_slice(record.config.get().as_bytes())
+    let config: Config = serde_json::from_slice(&record.config)
         .map_err(|e| Error::new(ErrorKind::BadState, format!("the recorded config: {e}")))?;
     Ok(config.linux.and_then(|linux| linux.resources).unwrap_or_default())
 }

@@ -72,7 +72,10 @@ fn one(plan: &Plan<'_>, io: &Io, folder: i32, name: &Name, device: &Device) -> R
     }
     if device.uid | device.gid != 0 {
         let node = sys::openat(folder, name.z(), O_PATH | O_NOFOLLOW, 0)?;
-        let owned = sys::chown(node, device.uid, device.gid);
+        // Somebody who can write to the directory may have put something else there.
+        let owned = sys::stat(node, Z::EMPTY)
+            .and_then(|there| is(&there, device))
+            .and_then(|()| sys::chown(node, device.uid, device.gid));
         sys::close(node);
         owned?;
     }

@@ -59,7 +59,9 @@ pub fn become_user(plan: &Plan<'_>, io: &Io) -> Result<()> {
     if header.uid != 0 {
         sys::prctl(PR_SET_KEEPCAPS, 0, 0)?;
     }
-    if header.flags & flag::NOT_DUMPABLE != 0 {
+    // Nor may a startContainer hook, which is the container's already, reach for our descriptors: with them it could have
+    // the caller wait for ever.
+    if header.flags & flag::NOT_DUMPABLE != 0 || header.start_container.count > 0 {
         sys::prctl(PR_SET_DUMPABLE, 0, 0)?;
     }
     Ok(())

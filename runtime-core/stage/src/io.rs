@@ -16,7 +16,7 @@ pub mod message {
     pub const HOST_HOOKS: u32 = 2;
     /// To the parent: the terminal's master, attached; the payload is its number.
     pub const CONSOLE: u32 = 3;
-    /// To the parent: I continue in a child; its pidfd is attached.
+    /// To the parent: I continue in a child; its pidfd is attached, the payload is its pid.
     pub const FORKED: u32 = 4;
     /// To the parent: set the resource limits, I may not.
     pub const RLIMITS: u32 = 5;
@@ -32,6 +32,8 @@ pub mod message {
     pub const LISTENER: u32 = 10;
     /// To the parent: map the ids of the mount attached; the payload is its number.
     pub const MAP_MOUNT: u32 = 11;
+    /// To the parent: it is this mount's turn, the payload is its number; the clone of its source is needed.
+    pub const BIND: u32 = 12;
     /// To the stage: done, go on.
     pub const GO: u32 = 100;
 }
@@ -116,7 +118,12 @@ impl Io {
 
     /// Asks the parent for something and waits until it is done.
     pub fn ask(&self, kind: u32) -> Result<i32> {
-        self.tell(kind, 0)?;
+        self.ask_for(kind, 0)
+    }
+
+    /// The same, of one thing among several.
+    pub fn ask_for(&self, kind: u32, payload: u64) -> Result<i32> {
+        self.tell(kind, payload)?;
         self.wait()
     }
 

@@ -5,16 +5,40 @@ use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::{Io, message};
 use crate::path::{self, Make};
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno, ms};
+use crate::sys::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno,
+    ms,
+};
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, flag, mount_flag, mount_kind};
 
 const PROC_MAGIC: u64 = 0x9fa0;
 /// Inode of the root of every procfs.
 const PROC_ROOT: u64 = 1;
 
+/// Mounts that become read-only later, by index: their descriptors, so that no name has to be resolved a second time.
+pub struct Late {
+    mounts: [(u32, i32); 16],
+    count: usize,
+}
+
+impl Late {
+    /// False: there is no room.
+    fn keep(&mut self, index: u32, fd: i32) -> bool {
+        let Some(room) = self.mounts.get_mut(self.count) else { return false };
+        *room = (index, fd);
+        self.count += 1;
+        true
+    }
+
+    fn of(&self, index: u32) -> Option<i32> {
+        self.mounts.iter().take(self.count).find(|(kept, _)| *kept == index).map(|(_, fd)| *fd)
+    }
+}
+
 /// Carries out the list, in order.
-pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<Late> {
     let mut folder = path::Folder::new();
+    let mut late = Late { mounts: [(0, -1); 16], count: 0 };
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
@@ -22,20 +46,39 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
             mount_kind::BIND => bind(plan, io, root, &mut folder, (index, &mount))?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
             mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
-            _ => filesystem(plan, io, root, &mut folder, &mount)?,
+            _ => {
+                let made = filesystem(plan, io, root, &mut folder, &mount)?;
+                let is_late = made >= 0 && mount.flags & mount_flag::READONLY_LATE != 0;
+                if made >= 0 && !(is_late && late.keep(index, made)) {
+                    sys::close(made);
+                }
+            }
         }
     }
     folder.leave();
-    Ok(())
+    Ok(late)
+}
+
+/// Whether [`seal`] has anything to do.
+pub fn seals(plan: &Plan<'_>) -> Result<bool> {
+    for (_, mount) in plan.items(plan.header.mounts) {
+        if mount?.flags & mount_flag::READONLY_LATE != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Makes read-only what had to stay writable until everything below it was made.
-pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+pub fn seal(plan: &Plan<'_>, io: &Io, root: i32, late: &Late) -> Result<()> {
     for (index, mount) in plan.items(plan.header.mounts) {
         let mount: Mount = mount?;
         if mount.flags & mount_flag::READONLY_LATE != 0 {
             io.enter(Step::SealMount, index);
-            let target = path::open(root, plan.text(mount.target)?, 0)?;
+            let target = match late.of(index) {
+                Some(made) => made,
+                None => path::open(root, plan.text(mount.target)?, 0)?,
+            };
             attribute::set(io, target, 0, MOUNT_ATTR_RDONLY, 0)?;
             sys::close(target);
         }
@@ -44,11 +87,11 @@ pub fn seal(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
 }
 
 /// The clone the parent made, or one made here where the parent has not the right to.
-pub fn host_tree(io: &Io, slot: u32, path: Z<'_>, recursive: u32) -> Result<i32> {
+pub fn host_tree(io: &Io, slot: u32, path: Z<'_>, flags: u32) -> Result<i32> {
     if slot != NO_SLOT {
         return io.slot(slot);
     }
-    sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | recursive)
+    sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | flags)
 }
 
 /// A clone of what is in the container's own tree by now. Ids are the parent's to map, who has the right to.
@@ -72,12 +115,18 @@ fn bind<'a>(
     (index, mount): (u32, &Mount),
 ) -> Result<()> {
     let recursive = if mount.flags & mount_flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
+    let itself = if mount.flags & mount_flag::SOURCE_ITSELF != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let tree = if mount.flags & mount_flag::INNER != 0 {
         inner_tree(plan, io, root, (index, mount), recursive)?
+    } else if mount.flags & mount_flag::ASK != 0 {
+        io.ask_for(message::BIND, index.into())?
     } else {
-        host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive)?
+        host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive | itself)?
     };
     let source = sys::stat(tree, Z::EMPTY)?;
+    if source.is(Stat::LINK) && mount.flags & mount_flag::COPY_LINK != 0 {
+        return copy_link(root, plan.text(mount.target)?, tree);
+    }
     if mount.flags & mount_flag::PROCFS_ROOT != 0
         && !(source.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
     {
@@ -94,15 +143,16 @@ fn bind<'a>(
     Ok(())
 }
 
-fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<()> {
+/// The descriptor of the mount comes back, or -1 where it is another one's or closed.
+fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<i32> {
     let (target, existed) = target(plan, root, mount, Make::Directory, folder)?;
     let covered = existed.then_some(target);
     if mount.flags & mount_flag::BY_MOUNT != 0 {
-        return by_mount(plan, io, root, mount, target);
+        return by_mount(plan, io, root, mount, target).map(|()| -1);
     }
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
-            return bind_instead(plan, io, mount, target);
+            return bind_instead(plan, io, mount, target).map(|()| -1);
         }
         result => result?,
     };
@@ -116,9 +166,7 @@ fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
     }
     propagate(plan, io, made, mount.propagation)?;
-    for_the_tree(mount, made)?;
-    sys::close(made);
-    Ok(())
+    for_the_tree(mount, made).map(|()| made)
 }
 
 /// With an option that is longer than fsconfig(2) takes (255 bytes), as overlay's have.
@@ -164,6 +212,9 @@ fn target<'a>(
     folder: &mut path::Folder<'a>,
 ) -> Result<(i32, bool)> {
     let path = plan.text(mount.target)?;
+    if mount.flags & mount_flag::TARGET_ITSELF != 0 {
+        return target_itself(root, path, shape);
+    }
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
     let made = match shape {
         Make::Directory => path::make_plain_in(folder, root, path),
@@ -190,6 +241,19 @@ fn target<'a>(
         return Err(Fail::refuse(Refusal::InsideProc));
     }
     Ok((found, existed))
+}
+
+/// As [`target`], but a link at the end of the path is not followed: it is what is covered.
+fn target_itself(root: i32, path: Z<'_>, shape: Make) -> Result<(i32, bool)> {
+    let mut name = path::Name::new();
+    let parent = path::parent(root, &path, &mut name)?;
+    let done = match sys::filesystem_magic(parent) {
+        Ok(PROC_MAGIC) => Err(Fail::refuse(Refusal::InsideProc)),
+        Ok(_) => path::make_itself(parent, &name, shape),
+        Err(fail) => Err(fail),
+    };
+    sys::close(parent);
+    done
 }
 
 fn make_filesystem(plan: &Plan<'_>, mount: &Mount, covered: Option<i32>) -> Result<i32> {
@@ -307,6 +371,26 @@ fn for_the_tree(mount: &Mount, fd: i32) -> Result<()> {
         return Ok(());
     }
     sys::mount_setattr(fd, AT_RECURSIVE, mount.all_set, mount.all_clear, 0)
+}
+
+/// The link `tree` anew, in place of a mount. Another file there stays, and is an error.
+fn copy_link(root: i32, at: Z<'_>, tree: i32) -> Result<()> {
+    let mut said = [0; path::MOST + 1];
+    let length = sys::readlinkat(tree, Z::EMPTY, said.get_mut(..path::MOST).unwrap_or_default())?;
+    let said = said.get(..=length).unwrap_or_default();
+    let mut name = path::Name::new();
+    let parent = path::parent(root, &at, &mut name)?;
+    let made = match sys::symlinkat(Z::new(said), parent, name.z()) {
+        Err(fail) if fail.is(errno::EEXIST) && is_link_to(parent, &name, Z::new(said)) => Ok(()),
+        result => result,
+    };
+    sys::close(parent);
+    made
+}
+
+fn is_link_to(parent: i32, name: &path::Name, target: Z<'_>) -> bool {
+    let mut said = [0; path::MOST];
+    sys::readlinkat(parent, name.z(), &mut said).is_ok_and(|length| said.get(..length) == Some(target.bytes()))
 }
 
 /// A symbolic link; one that is there already stays.

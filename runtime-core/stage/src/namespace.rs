@@ -69,10 +69,12 @@ pub fn fork_into_pid(plan: &Plan<'_>, io: &Io) -> Result<()> {
     let mut pidfd = -1;
     // With CLONE_PARENT the exit signal is the parent's own; clone3(2) wants none given.
     let args = CloneArgs { flags: clone::PARENT | clone::PIDFD, ..CloneArgs::default() };
-    if sys::fork(args, &mut pidfd)? == 0 {
+    let child = sys::fork(args, &mut pidfd)?;
+    if child == 0 {
         io.wait()?;
         return Ok(());
     }
-    io.hand_over(message::FORKED, 0, pidfd)?;
+    // We ourselves stay in the parent's pid namespace, so the number means the same to it.
+    io.hand_over(message::FORKED, child as u64, pidfd)?;
     sys::exit(0)
 }

@@ -153,6 +153,17 @@ fn step_plain(at: i32, name: &Name, make: Make) -> Result<i32> {
     sys::openat2(at, name.z(), O_PATH, 0, resolve)
 }
 
+/// Opens `name`, which may be a link, making it if it is not there; and whether it was.
+pub fn make_itself(parent: i32, name: &Name, make: Make) -> Result<(i32, bool)> {
+    let open = || sys::openat(parent, name.z(), O_PATH | O_NOFOLLOW, 0);
+    match open() {
+        Err(fail) if fail.is(errno::ENOENT) => {}
+        result => return result.map(|fd| (fd, true)),
+    }
+    create(parent, name, make)?;
+    open().map(|fd| (fd, false))
+}
+
 /// Makes `name` unless somebody was faster.
 fn create(at: i32, name: &Name, make: Make) -> Result<()> {
     match make_in(at, name, make) {

@@ -2,6 +2,7 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
+use crate::mount;
 use crate::path::{self, Make};
 use crate::sys::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
 use crate::wire::{List, NO_SLOT, Plan, Text, Z, flag};
@@ -15,6 +16,21 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the working directory where it will be too late soon: what it lies in becomes read-only.
+pub fn make_directory_in_time(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+    let cwd = plan.text(plan.header.cwd)?;
+    let sealed = plan.header.flags & flag::READONLY_ROOT != 0 || mount::seals(plan)?;
+    if !sealed || cwd.bytes() == b"/" {
+        return Ok(());
+    }
+    io.enter(Step::WorkingDirectory, 0);
+    match path::make(root, Z::new(cwd_below_root(cwd)), Make::Directory) {
+        // Only the user may look there, and he will.
+        Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => Ok(()),
+        result => result.map(sys::close),
+    }
 }
 
 /// Makes the working directory if it is missing (but not for exec) and goes there, as root of the container.
@@ -72,6 +88,9 @@ fn prove_directory(io: &Io) -> Result<()> {
     }
 }
 
+/// Bytes of the largest /etc/passwd that is read.
+const MOST_PASSWD: u64 = 1 << 20;
+
 /// `HOME=` and the user's directory, NUL-terminated.
 pub struct Home {
     bytes: [u8; 512],
@@ -111,10 +130,9 @@ impl Home {
             return;
         }
         io.enter(Step::Home, 0);
-        const MOST: u64 = 1 << 20;
         let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
         let Ok(fd) = sys::openat2(root, Z::new(b"etc/passwd\0"), O_NONBLOCK | O_NOCTTY, 0, resolve) else { return };
-        if sys::stat(fd, Z::EMPTY).is_ok_and(|file| file.is(Stat::REGULAR) && file.size <= MOST) {
+        if sys::stat(fd, Z::EMPTY).is_ok_and(|file| file.is(Stat::REGULAR) && file.size <= MOST_PASSWD) {
             self.read(fd, plan.header.uid);
         }
         sys::close(fd);
@@ -123,7 +141,9 @@ impl Home {
     fn read(&mut self, fd: i32, uid: u32) {
         let mut chunk = [0; 4096];
         let mut line = Line::new();
-        while let Ok(length @ 1..) = sys::read(fd, &mut chunk) {
+        // As often as a file of sane size needs: one may grow, or be of a file system that says anything.
+        for _ in 0..=MOST_PASSWD / chunk.len() as u64 {
+            let Ok(length @ 1..) = sys::read(fd, &mut chunk) else { break };
             for byte in chunk.iter().take(length) {
                 if *byte != b'\n' {
                     line.push(*byte);

@@ -9,6 +9,9 @@ use crate::{attribute, mount};
 /// Cuts propagation to the host, then attaches the root filesystem over "/", where nobody can see it but us, or, for
 /// hooks that look for it, where it comes from. The descriptor returned is the root of everything that follows.
 pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
+    if plan.header.flags & flag::CALLERS_MOUNTS != 0 {
+        return io.slot(plan.header.root_slot);
+    }
     let slash = Z::new(b"/\0");
     sys::mount_flags(slash, u64::from(plan.header.root_propagation))?;
     let root = mount::host_tree(io, plan.header.root_slot, plan.text(plan.header.root_path)?, AT_RECURSIVE)?;
@@ -32,7 +35,10 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         hide(plan.text(path?)?)?;
     }
     sys::fchdir(root)?;
-    if plan.header.flags & flag::NO_PIVOT == 0 {
+    if plan.header.flags & flag::CALLERS_MOUNTS != 0 {
+        // The tree around it is the caller's, and stays as it is.
+        sys::chroot_here()?;
+    } else if plan.header.flags & flag::NO_PIVOT == 0 {
         sys::pivot_root_here()?;
         // The old root is now mounted over the new one, at "."; it goes with everything below it.
         sys::detach(Z::new(b".\0"))?;

@@ -110,7 +110,7 @@ fn outlive_parent() -> Result<()> {
 fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::PrepareRoot, 0);
     let tree = root::prepare(plan, io)?;
-    mount::all(plan, io, tree)?;
+    let late = mount::all(plan, io, tree)?;
     device::all(plan, io, tree)?;
     if plan.header.flags & flag::HOST_HOOKS != 0 {
         io.enter(Step::HostHooks, 0);
@@ -120,15 +120,21 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;
-    mount::seal(plan, io, tree)?;
+    process::make_directory_in_time(plan, io, tree)?;
+    mount::seal(plan, io, tree, &late)?;
     io.enter(Step::SealRoot, 0);
     root::seal(plan, io, tree)?;
     Ok(tree)
 }
 
-/// The root of a container that was joined: "/" already; the descriptor of it comes back.
+/// The root of a container that was joined: "/" already, unless its mount namespace is not its own; the descriptor of
+/// it comes back.
 fn inside(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::EnterRoot, 0);
+    if plan.header.flags & flag::CALLERS_MOUNTS != 0 {
+        sys::fchdir(io.slot(plan.header.root_slot)?)?;
+        sys::chroot_here()?;
+    }
     let tree = sys::openat(sys::AT_FDCWD, Z::new(b"/\0"), sys::O_PATH | sys::O_DIRECTORY, 0)?;
     tty::open(plan, io, tree)?;
     Ok(tree)

@@ -431,6 +431,8 @@ pub mod flag {
     pub const BECOME_ROOT: u32 = 1 << 13;
     /// Have the parent move network devices in.
     pub const NET_DEVICES: u32 = 1 << 14;
+    /// The mount namespace is the caller's: the root is mounted already, and only entered by chroot.
+    pub const CALLERS_MOUNTS: u32 = 1 << 15;
     /// Another program in a container that is there: its root is entered by joining, and nothing is built.
     pub const EXEC: u32 = 1 << 24;
     /// The CPUs stay those of before the cgroup was entered.
@@ -473,6 +475,14 @@ pub mod mount_flag {
     pub const INNER: u32 = 1 << 8;
     /// Have the parent map its ids.
     pub const MAP_IDS: u32 = 1 << 9;
+    /// A source that is a link is mounted itself.
+    pub const SOURCE_ITSELF: u32 = 1 << 10;
+    /// A target that is a link is covered itself.
+    pub const TARGET_ITSELF: u32 = 1 << 11;
+    /// A source that is a link is made anew at the target.
+    pub const COPY_LINK: u32 = 1 << 12;
+    /// The parent clones the source when it is asked to.
+    pub const ASK: u32 = 1 << 13;
 }
 
 /// A NUL-terminated byte string: what system calls take.

@@ -91,7 +91,7 @@ impl Decoded<'_> {
                 let there = if self.1.get(*place) == Some(&true) { there } else { own };
                 assert_eq!((slot, &self.text(path)), (NO_SLOT, there));
             }
-            None => assert_eq!(slot, NO_SLOT),
+            Some(Source::Asked(_)) | None => assert_eq!(slot, NO_SLOT),
         }
     }
 
@@ -154,6 +154,7 @@ fn flags(plan: &Plan, flags: u32) {
         (flag::KEEP_GROUPS, plan.user.keep_groups),
         (flag::SEARCH_PATH, plan.program.from_path),
         (flag::EXEC, plan.exec),
+        (flag::CALLERS_MOUNTS, plan.root.shared),
         (flag::NET_DEVICES, !plan.net_devices.is_empty()),
         (flag::BECOME_ROOT, plan.namespaces.is_private(Kind::User)),
     ];
@@ -251,6 +252,11 @@ fn mount(decoded: &Decoded<'_>, mount: &wire::Mount, step: &MountStep) {
         (has(mount_flag::COPY_UP), has(mount_flag::PROCFS_ROOT), decoded.text(mount.label)),
         (step.copy_up, step.procfs_root, step.label.clone().unwrap_or_default())
     );
+    assert_eq!(
+        (has(mount_flag::SOURCE_ITSELF), has(mount_flag::TARGET_ITSELF), has(mount_flag::COPY_LINK)),
+        (step.source_itself, step.target_itself, step.copy_link)
+    );
+    assert_eq!(has(mount_flag::ASK), matches!(from, Some(Source::Asked(_))));
     let options = |list: &[(String, String)]| {
         let found: Vec<_> =
             decoded.list(mount.options).iter().map(|o| (decoded.text(o.key), decoded.text(o.value))).collect();

@@ -123,6 +123,9 @@ impl Random {
             readonly_late: self.coin(),
             keep_mode: self.coin(),
             procfs_root: self.coin(),
+            source_itself: self.coin(),
+            target_itself: self.coin(),
+            copy_link: self.coin(),
             copy_up: self.coin(),
             label: self.maybe(Self::text),
         }
@@ -178,6 +181,7 @@ impl Random {
                 propagation: self.maybe(Self::propagation),
                 readonly: self.coin(),
                 no_pivot: self.coin(),
+                shared: self.coin(),
             },
             mounts: self.list(Self::mount),
             devices: self.list(Self::device),

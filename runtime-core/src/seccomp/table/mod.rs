@@ -31,6 +31,21 @@ pub fn find(name: &str) -> Option<Name> {
     None
 }
 
+/// As [`find`], for one of many names that are probably in order, as profiles list them: `near` is where the one
+/// before was found.
+pub fn find_after(near: Option<Name>, name: &str) -> Option<Name> {
+    const STEPS: usize = 6;
+    let first = near.map_or(0, |near| usize::from(near) + 1);
+    for at in first..(first + STEPS).min(COUNT) {
+        match spelled(at as Name).cmp(name.as_bytes()) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => return Some(at as Name),
+            std::cmp::Ordering::Greater => break,
+        }
+    }
+    find(name)
+}
+
 fn spelled(name: Name) -> &'static [u8] {
     let at = usize::from(name);
     &numbers::NAMES.as_bytes()[usize::from(numbers::STARTS[at])..usize::from(numbers::STARTS[at + 1])]
@@ -73,46 +88,53 @@ fn of(arch: Arch) -> &'static [u16; COUNT] {
 /// The calls that stand for many.
 pub const MULTIPLEXERS: [&str; 2] = ["socketcall", "ipc"];
 
-/// How a call is reached through the multiplexer an architecture has beside or instead of it: the
-/// multiplexer's name and the call number in its first argument (linux/net.h, linux/ipc.h).
+/// Calls that are reached through a multiplexer where an architecture has it, beside or instead of their own: name,
+/// index into [`MULTIPLEXERS`], and the call number in its first argument (linux/net.h, linux/ipc.h).
+const MULTIPLEXED: [(&str, usize, u32); 32] = [
+    ("accept", 0, 5),
+    ("accept4", 0, 18),
+    ("bind", 0, 2),
+    ("connect", 0, 3),
+    ("getpeername", 0, 7),
+    ("getsockname", 0, 6),
+    ("getsockopt", 0, 15),
+    ("listen", 0, 4),
+    ("msgctl", 1, 14),
+    ("msgget", 1, 13),
+    ("msgrcv", 1, 12),
+    ("msgsnd", 1, 11),
+    ("recv", 0, 10),
+    ("recvfrom", 0, 12),
+    ("recvmmsg", 0, 19),
+    ("recvmsg", 0, 17),
+    ("semctl", 1, 3),
+    ("semget", 1, 2),
+    ("semop", 1, 1),
+    ("semtimedop", 1, 4),
+    ("send", 0, 9),
+    ("sendmmsg", 0, 20),
+    ("sendmsg", 0, 16),
+    ("sendto", 0, 11),
+    ("setsockopt", 0, 14),
+    ("shmat", 1, 21),
+    ("shmctl", 1, 24),
+    ("shmdt", 1, 22),
+    ("shmget", 1, 23),
+    ("shutdown", 0, 13),
+    ("socket", 0, 1),
+    ("socketpair", 0, 8),
+];
+
+/// The calls that go through the multiplexer of this index, each with its call number.
+pub fn through(multiplexer: usize) -> impl Iterator<Item = (Name, u32)> {
+    let its = MULTIPLEXED.iter().filter(move |(_, its, _)| *its == multiplexer);
+    its.filter_map(|(name, _, call)| Some((find(name)?, *call)))
+}
+
+/// How a call is reached through a multiplexer: its name, and the call number in its first argument.
 pub fn multiplexed(name: Name) -> Option<(&'static str, u32)> {
-    let socket = |n| Some(("socketcall", n));
-    let ipc = |n| Some(("ipc", n));
-    match spelled(name) {
-        b"socket" => socket(1),
-        b"bind" => socket(2),
-        b"connect" => socket(3),
-        b"listen" => socket(4),
-        b"accept" => socket(5),
-        b"getsockname" => socket(6),
-        b"getpeername" => socket(7),
-        b"socketpair" => socket(8),
-        b"send" => socket(9),
-        b"recv" => socket(10),
-        b"sendto" => socket(11),
-        b"recvfrom" => socket(12),
-        b"shutdown" => socket(13),
-        b"setsockopt" => socket(14),
-        b"getsockopt" => socket(15),
-        b"sendmsg" => socket(16),
-        b"recvmsg" => socket(17),
-        b"accept4" => socket(18),
-        b"recvmmsg" => socket(19),
-        b"sendmmsg" => socket(20),
-        b"semop" => ipc(1),
-        b"semget" => ipc(2),
-        b"semctl" => ipc(3),
-        b"semtimedop" => ipc(4),
-        b"msgsnd" => ipc(11),
-        b"msgrcv" => ipc(12),
-        b"msgget" => ipc(13),
-        b"msgctl" => ipc(14),
-        b"shmat" => ipc(21),
-        b"shmdt" => ipc(22),
-        b"shmget" => ipc(23),
-        b"shmctl" => ipc(24),
-        _ => None,
-    }
+    let at = MULTIPLEXED.binary_search_by(|(its, _, _)| its.as_bytes().cmp(spelled(name))).ok()?;
+    MULTIPLEXED.get(at).map(|(_, multiplexer, call)| (MULTIPLEXERS[*multiplexer], *call))
 }
 
 /// The name of a call by its number on `arch`.
@@ -130,7 +152,20 @@ mod tests {
         for name in 0..COUNT as Name {
             let text = std::str::from_utf8(spelled(name)).unwrap();
             assert_eq!(find(text), Some(name), "{text}");
+            for near in [
+                None,
+                name.checked_sub(1),
+                name.checked_sub(3),
+                name.checked_sub(9),
+                Some(name),
+                Some(COUNT as Name - 1),
+            ] {
+                assert_eq!(find_after(near, text), Some(name), "{text} after {near:?}");
+            }
         }
+        assert!(MULTIPLEXED.is_sorted());
+        assert!(MULTIPLEXED.iter().all(|(name, _, _)| find(name).is_some()));
+        assert_eq!(find_after(find("clone3"), "clone4"), None);
         assert_eq!(find(""), None);
         assert_eq!(find("clone4"), None);
         assert_eq!(find("zzz"), None);
