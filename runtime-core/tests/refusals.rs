@@ -89,7 +89,7 @@ const BAD: &[(&str, &str)] = &[
     ("/linux/personality", r#"{"domain": "X"}"#),
     ("/linux/personality", r#"{}"#),
     ("/linux/personality", r#"{"domain": "LINUX", "flags": ["X"]}"#),
-    ("/linux/memoryPolicy", r#"{}"#),
+    ("/linux/memoryPolicy", r#"{"nodes": "0"}"#),
     ("/linux/memoryPolicy", r#"{"mode": "X"}"#),
     ("/linux/memoryPolicy", r#"{"mode": "MPOL_BIND"}"#),
     ("/linux/memoryPolicy", r#"{"mode": "MPOL_LOCAL", "nodes": "0"}"#),

@@ -321,6 +321,8 @@ pub(super) mod tests {
         assert_eq!(v1(&["allow b 8:0 rw", "deny b 8:* w"]).expect("lines")[1], "allow b 8:0 r");
         assert_eq!(v1(&["allow b 8:0 rw", "deny a *:* rwm"]).expect("lines"), DEFAULT_LINES);
         assert_eq!(v1(&["allow a *:* rwm", "deny b 8:0 w"]).expect("lines"), ["allow a", "deny b 8:0 w"]);
+        // As an access in a denial, `a` is everything.
+        assert_eq!(v1(&["allow b 8:0 rw", "deny b 8:0 ra"]).expect("lines"), DEFAULT_LINES);
         let problems = v1(&["allow b 8:* rw", "deny b 8:0 w"]).expect_err("finer than a wildcard");
         assert_eq!(problems[0].pointer, "/linux/resources/devices");
     }
@@ -330,6 +332,7 @@ pub(super) mod tests {
         for (rule, pointer) in [
             (DeviceRule { access: None, ..rule("allow c 1:1 r") }, "0/access"),
             (DeviceRule { access: Some("rx".into()), ..rule("allow c 1:1 r") }, "0/access"),
+            (DeviceRule { access: Some("a".into()), ..rule("allow c 1:1 r") }, "0/access"),
             (DeviceRule { typ: Some("u".into()), ..rule("allow c 1:1 r") }, "0/type"),
             (DeviceRule { major: Some(-2), ..rule("allow c 1:1 r") }, "0/major"),
             (DeviceRule { minor: Some(1 << 32), ..rule("allow c 1:1 r") }, "0/minor"),

@@ -218,3 +218,24 @@ impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for UniqueMap<T> {
         Ok(Some(map))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::Resources;
+
+    fn cpus(json: &str) -> Result<Option<String>, String> {
+        let resources: Resources = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Ok(resources.cpu.and_then(|cpu| cpu.cpus))
+    }
+
+    #[test]
+    fn names_in_another_case() {
+        assert_eq!(cpus(r#"{"CPU":{"Cpus":"1"}}"#), Ok(Some("1".into())));
+        for json in [r#"{"cpu":{"cpus":"0"},"Cpu":{"cpus":"1"}}"#, r#"{"Cpu":{"cpus":"1"},"cpu":{"cpus":"0"}}"#] {
+            assert_eq!(cpus(json), Ok(Some("0".into())), "{json}");
+        }
+        for json in [r#"{"cpu":{},"cpu":{}}"#, r#"{"Cpu":{},"CPU":{}}"#] {
+            assert!(cpus(json).is_err_and(|error| error.contains("duplicate field `cpu`")), "{json}");
+        }
+    }
+}

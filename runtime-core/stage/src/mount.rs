@@ -323,7 +323,8 @@ fn remount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
     propagate(plan, io, fd, mount.propagation)?;
     if mount.attr_set | mount.attr_clear | mount.attr_relax != 0 {
-        let from_outside = mount.slot != NO_SLOT && plan.header.flags & flag::BECOME_ROOT != 0;
+        let cloned_outside = mount.slot != NO_SLOT || mount.flags & mount_flag::ASK != 0;
+        let from_outside = cloned_outside && plan.header.flags & flag::BECOME_ROOT != 0;
         let locked = if from_outside { locked(fd, mount)? } else { 0 };
         relax(io, fd, mount, mount.attr_relax & !locked)?;
     }
