@@ -32,7 +32,7 @@ use crate::plan::{Kind, Plan};
 use crate::runtime::Launcher;
 use crate::seccomp::Reporter;
 use crate::sys::shared::Shared;
-use crate::sys::{fd, pidfd, proc};
+use crate::sys::{pidfd, proc};
 use crate::timeline::{Timeline, Times};
 use crate::{Entry as Way, Error, ErrorKind, Level, Result, Runtime};
 
@@ -71,8 +71,6 @@ pub(crate) struct Launch<'a> {
     reporter: Option<&'a crate::create::ReportTo>,
     /// The process is the child that the first one has made.
     followed: bool,
-    /// The process was born in its cgroup.
-    in_cgroup: bool,
     /// The process is not ours to kill and reap: it was reaped, or lives on.
     released: bool,
 }
@@ -157,7 +155,6 @@ impl<'a> Launch<'a> {
             announced: None,
             reporter: None,
             followed: false,
-            in_cgroup: v2.is_some(),
             released: false,
         };
         launch.identify()?;
@@ -177,11 +174,6 @@ impl<'a> Launch<'a> {
 
     /// Reads the start time, and tells the stage which signals it inherited as ignored.
     fn identify(&mut self) -> Result<()> {
-        if self.in_cgroup {
-            // Who is born there (CLONE_INTO_CGROUP) keeps the caller's processors on kernels without commit 42a11bf5c543
-            // (6.4): 5.10 never got it. Who is moved there gets those of the CPU set, so that is what everyone gets.
-            let _ = fd::free_affinity(self.process.pid);
-        }
         let stat = proc::stat(self.process.pid)
             .map_err(|e| Error::io("cannot inspect the process", "read(/proc/PID/stat)", e))?;
         self.start_time = stat.start;

@@ -59,15 +59,6 @@ pub(crate) fn owner_of_namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(owner) })
 }
 
-/// Lets another process run on every processor that its CPU set allows.
-pub(crate) fn free_affinity(pid: i32) -> io::Result<()> {
-    // As many processors as any kernel knows; it takes the part it needs, and of that what the CPU set allows.
-    const ALL: [u64; 128] = [u64::MAX; 128];
-    // SAFETY: the kernel reads no more than the length given, and writes nothing.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(&ALL), ALL.as_ptr()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// prlimit(2) of another process.
 pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };

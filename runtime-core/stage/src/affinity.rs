@@ -30,7 +30,8 @@ pub fn last(plan: &Plan<'_>, io: &Io) -> Result<()> {
         return sys::sched_setaffinity(cpus);
     }
     if plan.header.flags & flag::KEEP_CPUS == 0 {
-        // Best effort: nobody asked for it.
+        // Best effort: nobody asked for it. Who is born in its cgroup (CLONE_INTO_CGROUP) keeps the caller's processors
+        // against the CPU set on kernels without commit 42a11bf5c543 (6.4), which 5.10 never got.
         let _ = sys::sched_setaffinity(&ALL);
     }
     Ok(())
