@@ -1,10 +1,13 @@
 //! One connection to a message bus: authentication, calls with a deadline, and the one signal that ends a job.
 
 use std::io::{Read, Write};
-use std::os::linux::net::SocketAddrExt;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::wire::{CALL, ERROR, Message, RETURN, SIGNAL, Value};
 use crate::{Error, ErrorKind, Result};
@@ -50,10 +53,10 @@ impl Bus {
     fn open(address: &str) -> Result<Self> {
         let call = format!("connect({address:?})");
         let fail = |error: &std::io::Error| failed("cannot reach the message bus", &call, error);
-        let socket = socket(address).ok_or_else(|| {
+        let socket = parse(address).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, format!("{address:?} is not the address of a local message bus"))
         })?;
-        let stream = UnixStream::connect_addr(&socket).map_err(|e| fail(&e))?;
+        let stream = reach(&socket, PATIENCE).map_err(|e| fail(&e))?;
         let mut bus = Self { stream, serial: 0, signals: Vec::new(), deadline: Instant::now() + PATIENCE };
         bus.authenticate().map_err(|e| fail(&e))?;
         bus.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello", vec![])?
@@ -187,13 +190,25 @@ impl Bus {
 }
 
 /// `unix:path=…` or `unix:abstract=…`, with what else an address says left aside.
-fn socket(address: &str) -> Option<SocketAddr> {
+fn parse(address: &str) -> Option<UnixAddr> {
     let settings = address.strip_prefix("unix:")?;
     settings.split(',').find_map(|setting| match setting.split_once('=')? {
-        ("path", path) => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(&unescape(path)?)).ok(),
-        ("abstract", name) => SocketAddr::from_abstract_name(unescape(name)?).ok(),
+        ("path", path) => UnixAddr::new(std::ffi::OsStr::from_bytes(&unescape(path)?)).ok(),
+        ("abstract", name) => UnixAddr::new_abstract(&unescape(name)?).ok(),
         _ => None,
     })
+}
+
+/// Connects. A bus that takes no more connections, because it is stopped or drowns, is not waited for
+/// without end.
+fn reach(address: &UnixAddr, patience: Duration) -> std::io::Result<UnixStream> {
+    let stream = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&stream, sockopt::SendTimeout, &TimeVal::milliseconds(patience.as_millis() as i64))?;
+    match socket::connect(stream.as_raw_fd(), address) {
+        // connect(2) on a full queue that stays full.
+        Err(nix::Error::EAGAIN) => Err(std::io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+        result => Ok(result.map(|()| stream.into())?),
+    }
 }
 
 /// `%20` and the like.
@@ -216,13 +231,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bus_that_takes_nobody_is_given_up() {
+        let name = format!("runtime-bus-{}", std::process::id());
+        let address = UnixAddr::new_abstract(name.as_bytes()).expect("a name");
+        let deaf = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("socket");
+        socket::bind(deaf.as_raw_fd(), &address).expect("bind");
+        socket::listen(&deaf, socket::Backlog::new(1).expect("backlog")).expect("listen");
+        let waiting: Vec<_> = (0..8).map(|_| reach(&address, Duration::from_millis(20))).collect();
+        let error = waiting.iter().find_map(|reached| reached.as_ref().err()).expect("the queue is full");
+        assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
+    }
+
+    #[test]
     fn addresses() {
-        let path = |address: &str| socket(address).and_then(|s| s.as_pathname().map(|p| p.display().to_string()));
+        let path = |address: &str| parse(address).and_then(|s| s.path().map(|p| p.display().to_string()));
         assert_eq!(path("unix:path=/run/a%20b,guid=7").as_deref(), Some("/run/a b"));
         assert_eq!(path("unix:guid=7,path=/x").as_deref(), Some("/x"));
-        assert!(socket("unix:abstract=/tmp/x").is_some_and(|s| s.as_abstract_name() == Some(b"/tmp/x")));
+        assert!(parse("unix:abstract=/tmp/x").is_some_and(|s| s.as_abstract() == Some(b"/tmp/x")));
         for address in ["tcp:host=x", "unix:dir=/x", "unix:path=%zz", ""] {
-            assert!(socket(address).is_none(), "{address}");
+            assert!(parse(address).is_none(), "{address}");
         }
         assert!(Bus::connect("unix:path=/no/such/bus").is_err());
     }
