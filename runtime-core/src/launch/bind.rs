@@ -216,5 +216,5 @@ fn pointer(plan: &Plan, index: usize) -> String {
 }
 
 fn step_pointer(plan: &Plan, step: Step, index: usize) -> String {
-    plan.origins.of(step, index as u32).map(|origin| origin.pointer.clone()).unwrap_or_default()
+    plan.origins.of(step, index as u32).map(|origin| origin.pointer.to_string()).unwrap_or_default()
 }

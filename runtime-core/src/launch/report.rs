@@ -122,8 +122,8 @@ pub(crate) fn failure(plan: &Plan, report: Report) -> Error {
         return error;
     }
     let origin = plan.origins.of(step, report.index).or_else(|| plan.origins.of(step, 0));
-    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
-    let pointer = origin.map(|origin| origin.pointer.clone()).unwrap_or_default();
+    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.to_string());
+    let pointer = origin.map(|origin| origin.pointer.to_string()).unwrap_or_default();
     let message = match step {
         _ if pointer.is_empty() => what,
         Step::Mount | Step::SealMount => format!("{what}: {pointer}"),
@@ -344,7 +344,7 @@ pub(crate) fn death(plan: &Plan, block: &Block, status: Option<ExitStatus>) -> E
         None => "went away".to_owned(),
     };
     let origin = plan.origins.of(step, block.get(word::INDEX));
-    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.clone());
+    let what = origin.map_or_else(|| default_text(step).to_owned(), |origin| origin.what.to_string());
     let error = Error::new(ErrorKind::Init, format!("{}: {how} while trying to {what}", prefix(plan)))
         .in_step(format!("{step:?}"));
     match status {

@@ -29,7 +29,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Affinity {
     let Some(wanted) = cx.spec.process.as_ref().and_then(|process| process.exec_cpu_affinity.as_ref()) else {
         return Affinity::default();
     };
-    let mut parse = |list: &Option<String>, index: usize, pointer: &str| {
+    let mut parse = |list: &Option<String>, index: usize, pointer: &'static str| {
         let list = list.as_deref().unwrap_or_default();
         let cpus = cpulist::parse(list);
         cx.origins.note(Step::Affinity, index, pointer, format!("run on the CPUs {list}"));

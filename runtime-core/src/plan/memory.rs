@@ -74,7 +74,7 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Option<MemoryPolicy> {
         cx.problem("/linux/memoryPolicy/nodes", format!("{name} needs at least one node"));
     }
     let what = format!("set the memory policy {name} {list}");
-    cx.origins.note(Step::MemoryPolicy, 0, "/linux/memoryPolicy", what.trim_end());
+    cx.origins.note(Step::MemoryPolicy, 0, "/linux/memoryPolicy", what.trim_end().to_owned());
     Some(MemoryPolicy { mode: mode | bits, nodes })
 }
 

@@ -132,10 +132,7 @@ pub(super) fn plan(cx: &mut Context<'_>, namespaces: &Namespaces, root: &RootPla
         // Callers of runc match the first words.
         let destination = mount.destination.as_deref().unwrap_or_default();
         let what = format!("error mounting {:?} to rootfs at {destination:?}", described(mount));
-        for step in before..steps.len() {
-            cx.origins.note(Step::Mount, step, format!("/mounts/{index}"), what.as_str());
-            cx.origins.note(Step::SealMount, step, format!("/mounts/{index}"), what.as_str());
-        }
+        cx.origins.note_all(Step::Mount, before..steps.len(), format!("/mounts/{index}"), what);
     }
     seal_now_what_is_covered(&mut steps);
     steps

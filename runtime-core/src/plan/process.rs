@@ -56,14 +56,9 @@ pub(super) fn plan(cx: &mut Context<'_>) -> Program {
     if umask > 0o777 && umask != KEEP {
         cx.problem("/process/user/umask", format!("{umask:#o} is no file mode creation mask"));
     }
-    let what = format!("find {program}");
-    for index in 0..candidates.len().max(1) {
-        cx.origins.note(Step::Lookup, index, "/process/args/0", what.as_str());
-    }
+    cx.origins.note_all(Step::Lookup, 0..candidates.len().max(1), "/process/args/0", format!("find {program}"));
     cx.origins.note(Step::Exec, 0, "/process/args/0", format!("execute {program}"));
-    for index in 0..2 {
-        cx.origins.note(Step::WorkingDirectory, index, "/process/cwd", format!("enter {cwd}"));
-    }
+    cx.origins.note_all(Step::WorkingDirectory, 0..2, "/process/cwd", format!("enter {cwd}"));
     Program { args, env, home, cwd, umask, candidates, from_path, preserve_fds: cx.request.preserve_fds }
 }
 
