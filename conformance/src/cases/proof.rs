@@ -207,7 +207,8 @@ fn many_execs_in_a_container_that_changes(t: &Test) -> Outcome {
     if t.runtime.v2_view {
         return crate::test::skip("crun cannot pause here");
     }
-    let count = count(t, 500);
+    // Ours is through with a tenth of them before the changer has gone round twice.
+    let count = if t.runtime.is_ours() { 500 } else { count(t, 500) };
     t.sleeper(t.bundle()?)?;
     let (caller, stop, refused) = (Caller::of(t), AtomicBool::new(false), AtomicUsize::new(0));
     let start = Instant::now();
