@@ -22,7 +22,7 @@ pub fn markdown(rows: &[Row], runtimes: &[Runtime], views: &[View], reasons: &Re
          limit of open files before it can look at it (process_rlimits); it is in the root filesystem also for the one \
          program that runs it without copying it there (misc_props); where root lacks a capability, the program that \
          wants them all (process_capabilities) runs in a user namespace with the same ids, where root has them. Programs \
-         that win a race only now and then (*sometimes*) get a dozen tries.\n\n\
+         that win a race only now and then (*sometimes*) get four tries, and decide nothing.\n\n\
          Without that, on 2026-11-26 with cgroup v1 alone, ours passed 30, crun 1.28 33 and runc 1.1.5 25; with it crun passed \
          36. It passes four that ours does not and should not: it leaves out an AppArmor profile and a mount label that it \
          cannot apply, runs a shell where the config has no process, and tells a prestart hook `created`.\n\n",
