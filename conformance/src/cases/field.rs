@@ -267,7 +267,7 @@ fn check_before_update_v2(t: &Test) -> Outcome {
     let changed = t.cgroup_file("memory", "memory.max");
     t.delete()?;
     check!(
-        low.code == 1 && low.stderr.contains("rejecting memory limit 4096 <= usage"),
+        low.code == 1 && low.stderr.contains("rejecting memory+swap limit 8192 <= usage"),
         "{}: {}",
         low.code,
         low.stderr
