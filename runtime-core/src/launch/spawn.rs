@@ -49,7 +49,7 @@ struct Child {
     keep: *const RawFd,
     keep_count: usize,
     raise_ambient: bool,
-    argv: [*const u8; 3],
+    argv: [*const u8; 4],
     envp: [*const u8; 1],
     errno: u32,
 }
@@ -64,13 +64,14 @@ struct Stack(MaybeUninit<[u8; STACK]>);
 pub(crate) fn sealed(start: &Start<'_>, stage: BorrowedFd<'_>) -> io::Result<Spawned> {
     use std::os::fd::AsFd;
     let number = CString::new(start.block.as_fd().as_raw_fd().to_string())?;
+    let length = CString::new(start.block.len().to_string())?;
     let name = c"runtime:stage";
     let mut child = Child {
         stage: stage.as_raw_fd(),
         keep: start.keep.as_ptr(),
         keep_count: start.keep.len(),
         raise_ambient: start.namespaces & clone::NEWUSER != 0,
-        argv: [name.as_ptr().cast(), number.as_ptr().cast(), std::ptr::null()],
+        argv: [name.as_ptr().cast(), number.as_ptr().cast(), length.as_ptr().cast(), std::ptr::null()],
         envp: [std::ptr::null()],
         errno: 0,
     };

@@ -35,27 +35,31 @@ impl Late {
     }
 }
 
-/// Carries out the list, in order.
-pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<Late> {
-    let mut folder = path::Folder::new();
+/// Carries out the list, in order. `folder` may be of use to who comes next.
+pub fn all<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>) -> Result<Late> {
     let mut late = Late { mounts: [(0, -1); 16], count: 0 };
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
+        let target = plan.text(mount.target)?;
+        folder.make_way(target);
         match mount.kind {
-            mount_kind::BIND => bind(plan, io, root, &mut folder, (index, &mount))?,
+            mount_kind::BIND => bind(plan, io, root, folder, (index, &mount))?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
-            mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
+            mount_kind::LINK => make_link(root, target, plan.text(mount.source)?)?,
             _ => {
-                let made = filesystem(plan, io, root, &mut folder, &mount)?;
+                let (made, plainly) = filesystem(plan, io, root, folder, &mount)?;
                 let is_late = made >= 0 && mount.flags & mount_flag::READONLY_LATE != 0;
-                if made >= 0 && !(is_late && late.keep(index, made)) {
-                    sys::close(made);
+                if made < 0 || is_late && late.keep(index, made) {
+                    continue;
+                }
+                match plan.text(mount.fstype)?.bytes() {
+                    b"tmpfs" if plainly => folder.keep_mount(target, made),
+                    _ => sys::close(made),
                 }
             }
         }
     }
-    folder.leave();
     Ok(late)
 }
 
@@ -133,7 +137,7 @@ fn bind<'a>(
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
     let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    let (target, _) = target(plan, root, mount, shape, folder)?;
+    let target = target(plan, root, mount, shape, folder)?.fd;
     sys::move_mount(tree, target)?;
     sys::close(target);
     dress(plan, io, mount, tree)?;
@@ -143,16 +147,23 @@ fn bind<'a>(
     Ok(())
 }
 
-/// The descriptor of the mount comes back, or -1 where it is another one's or closed.
-fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<i32> {
-    let (target, existed) = target(plan, root, mount, Make::Directory, folder)?;
+/// The descriptor of the mount comes back, or -1 where it is another one's or closed; and whether the target's name led
+/// through no link.
+fn filesystem<'a>(
+    plan: &Plan<'a>,
+    io: &Io,
+    root: i32,
+    folder: &mut path::Folder<'a>,
+    mount: &Mount,
+) -> Result<(i32, bool)> {
+    let Target { fd: target, existed, plain } = target(plan, root, mount, Make::Directory, folder)?;
     let covered = existed.then_some(target);
     if mount.flags & mount_flag::BY_MOUNT != 0 {
-        return by_mount(plan, io, root, mount, target).map(|()| -1);
+        return by_mount(plan, io, root, mount, target).map(|()| (-1, plain));
     }
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
-            return bind_instead(plan, io, mount, target).map(|()| -1);
+            return bind_instead(plan, io, mount, target).map(|()| (-1, plain));
         }
         result => result?,
     };
@@ -166,7 +177,7 @@ fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
     }
     propagate(plan, io, made, mount.propagation)?;
-    for_the_tree(mount, made).map(|()| made)
+    for_the_tree(mount, made).map(|()| (made, plain))
 }
 
 /// With an option that is longer than fsconfig(2) takes (255 bytes), as overlay's have.
@@ -200,20 +211,25 @@ fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<
     for_the_tree(mount, tree)
 }
 
-/// Where a mount goes, made if it is not there, and whether it was.
+/// Where a mount goes.
+struct Target {
+    fd: i32,
+    /// It was there.
+    existed: bool,
+    /// Its name led through no link.
+    plain: bool,
+}
+
+/// Finds where a mount goes, or makes it.
 ///
 /// What the plan checked of the destination it checked by name, so a destination that turns out to lead through a
 /// link is checked again here.
-fn target<'a>(
-    plan: &Plan<'a>,
-    root: i32,
-    mount: &Mount,
-    shape: Make,
-    folder: &mut path::Folder<'a>,
-) -> Result<(i32, bool)> {
+fn target<'a>(plan: &Plan<'a>, root: i32, mount: &Mount, shape: Make, folder: &mut path::Folder<'a>) -> Result<Target> {
     let path = plan.text(mount.target)?;
     if mount.flags & mount_flag::TARGET_ITSELF != 0 {
-        return target_itself(root, path, shape);
+        // What is above its last component may be a link.
+        folder.leave();
+        return target_itself(root, path, shape).map(|(fd, existed)| Target { fd, existed, plain: false });
     }
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
     let made = match shape {
@@ -225,22 +241,22 @@ fn target<'a>(
             return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
         }
         Err(fail) if fail.is(errno::ELOOP) => {}
-        result => return result,
+        result => return result.map(|(fd, existed)| Target { fd, existed, plain: true }),
     }
     // It may lead above the folder, and what is mounted there covers it.
     folder.leave();
-    let (found, existed) = match path::open(root, path, 0) {
+    let (fd, existed) = match path::open(root, path, 0) {
         Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, shape)?, false),
         result => (result?, true),
     };
-    let (there, top) = (sys::stat(found, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);
+    let (there, top) = (sys::stat(fd, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);
     if there.inode == top.inode && there.mount == top.mount {
         return Err(Fail::refuse(Refusal::MountOnRoot));
     }
-    if sys::filesystem_magic(found)? == PROC_MAGIC {
+    if sys::filesystem_magic(fd)? == PROC_MAGIC {
         return Err(Fail::refuse(Refusal::InsideProc));
     }
-    Ok((found, existed))
+    Ok(Target { fd, existed, plain: false })
 }
 
 /// As [`target`], but a link at the end of the path is not followed: it is what is covered.

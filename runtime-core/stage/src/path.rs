@@ -30,8 +30,8 @@ pub fn open(root: i32, path: Z<'_>, flags: i32) -> Result<i32> {
     sys::openat2(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
-/// The directory something was last made in. Neighbours in a list share its look-up: as long as all that is mounted
-/// lies in it, it stays what its name means.
+/// A directory in which something was made or will be, as `/dev`. What lies in it shares its look-up, until something
+/// is mounted over it.
 pub struct Folder<'a> {
     fd: i32,
     of: &'a [u8],
@@ -58,6 +58,26 @@ impl<'a> Folder<'a> {
         *self = Self { fd, of: split_last(path.bytes()).0 };
     }
 
+    /// Takes a filesystem that was just mounted at `path`: whatever has its place there is yet to be made.
+    pub fn keep_mount(&mut self, path: Z<'a>, fd: i32) {
+        if self.fd >= 0 && split_last(path.bytes()).0 == self.of {
+            // Its neighbours are more.
+            sys::close(fd);
+            return;
+        }
+        self.leave();
+        *self = Self { fd, of: path.bytes() };
+    }
+
+    /// Something is about to be mounted at `path`: the directory is let go if it will be covered.
+    pub fn make_way(&mut self, path: Z<'_>) {
+        if let Some(rest) = self.of.strip_prefix(path.bytes())
+            && (rest.is_empty() || rest.starts_with(b"/") || path.is_empty())
+        {
+            self.leave();
+        }
+    }
+
     /// Closes it.
     pub fn leave(&mut self) {
         if self.fd >= 0 {
@@ -79,7 +99,6 @@ pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Res
     if let Some(parent) = folder.holds(path, &mut name)? {
         return make_directory_in(parent, &name);
     }
-    folder.leave();
     if let Some(fd) = find_plain(root, path, O_DIRECTORY)? {
         return Ok((fd, true));
     }

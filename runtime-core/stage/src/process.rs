@@ -4,7 +4,7 @@ use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
 use crate::mount;
 use crate::path::{self, Make};
-use crate::sys::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
+use crate::sys::{self, AT_FDCWD, O_DIRECTORY, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
 use crate::wire::{List, NO_SLOT, Plan, Text, Z, flag};
 
 /// Puts the standard streams in place and keeps them there.
@@ -225,22 +225,23 @@ pub fn look_up<'a>(plan: &Plan<'a>, io: &Io) -> Result<Z<'a>> {
 }
 
 fn executable(path: Z<'_>) -> Result<()> {
-    let fd = sys::openat(AT_FDCWD, path, O_PATH, 0)?;
-    let found = sys::stat(fd, Z::EMPTY).and_then(|file| {
-        if file.is(Stat::DIRECTORY) {
-            return Err(Fail { call: crate::arch::SYS_EXECVE as u32, errno: errno::EISDIR, detail: 0 });
-        }
-        match sys::may_execute(fd) {
-            // The same question by the call that older filters know; our real and effective ids are equal.
-            Err(fail) if fail.is_forbidden() => sys::may_execute_name(path),
-            result => result,
-        }
-    });
-    sys::close_now(fd);
-    match found {
-        // Whoever forbids all questions gets the answer from execve.
-        Err(fail) if fail.is_forbidden() => Ok(()),
+    let allowed = match sys::may_execute(path) {
+        // The same question by the call that older filters know; our real and effective ids are equal.
+        Err(fail) if fail.is_forbidden() => sys::may_really_execute(path),
         result => result,
+    };
+    match allowed {
+        Err(fail) if !fail.is_forbidden() => return Err(fail),
+        _ => {}
+    }
+    match sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0) {
+        Ok(directory) => {
+            sys::close_now(directory);
+            Err(Fail { call: crate::arch::SYS_EXECVE as u32, errno: errno::EISDIR, detail: 0 })
+        }
+        // Whoever forbids all questions gets the answer from execve.
+        Err(fail) if fail.is(errno::ENOTDIR) || fail.is_forbidden() => Ok(()),
+        Err(fail) => Err(fail),
     }
 }
 

@@ -40,9 +40,8 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         sys::chroot_here()?;
     } else if plan.header.flags & flag::NO_PIVOT == 0 {
         sys::pivot_root_here()?;
-        // The old root is now mounted over the new one, at "."; it goes with everything below it.
+        // The old root is now mounted over the new one, at "."; it goes with everything below it, and "/" is where we are.
         sys::detach(Z::new(b".\0"))?;
-        sys::chdir(Z::new(b"/\0"))?;
     } else {
         if plan.header.root_at.len != 0 {
             let slash = sys::openat(AT_FDCWD, Z::new(b"/\0"), O_PATH | O_DIRECTORY, 0)?;

@@ -6,8 +6,8 @@ use crate::process::Home;
 use crate::sys::{self, errno};
 use crate::wire::{KEEP, NO_SLOT, Plan, Z, flag};
 use crate::{
-    affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit,
-    root,
+    affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, path, priority, process,
+    rlimit, root,
 };
 use crate::{seccomp, session, sysctl, tty, uts};
 
@@ -110,8 +110,9 @@ fn outlive_parent() -> Result<()> {
 fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::PrepareRoot, 0);
     let tree = root::prepare(plan, io)?;
-    let late = mount::all(plan, io, tree)?;
-    device::all(plan, io, tree)?;
+    let mut folder = path::Folder::new();
+    let late = mount::all(plan, io, tree, &mut folder)?;
+    device::all(plan, io, tree, folder)?;
     if plan.header.flags & flag::HOST_HOOKS != 0 {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;

@@ -6,9 +6,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{map_shared, stat};
+use super::map_shared;
 use crate::fail::{Fail, Refusal, Result};
-use crate::wire::Z;
 
 /// Offsets of the block's words, in bytes.
 #[allow(missing_docs)]
@@ -65,9 +64,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Maps the block behind `fd`.
-    pub fn map(fd: i32) -> Option<Self> {
-        let length = stat(fd, Z::EMPTY).ok()?.size as usize;
+    /// Maps the block of `length` bytes behind `fd`.
+    pub fn map(fd: i32, length: usize) -> Option<Self> {
         let base = map_shared(fd, length).ok()?;
         (length > word::SLOTS).then_some(Self { base, length })
     }
