@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -37,10 +38,10 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
         nix::sys::prctl::set_child_subreaper(true).map_err(|errno| failed("prctl(PR_SET_CHILD_SUBREAPER)", errno))?;
     }
     // Blocked before there is a container, so that no signal can kill us and leave it behind; the launch gives the
-    // program an empty mask.
-    let signals = block_signals().map_err(|errno| failed("signalfd4", errno))?;
+    // program an empty mask. (Closed by the end of the process.)
+    let signals = ManuallyDrop::new(block_signals().map_err(|errno| failed("signalfd4", errno))?);
     let mut request = launch.attached();
-    request.console_size = terminal::size();
+    request.console_size = Some(&terminal::size);
     // The file first: a run whose report has nowhere to go is not started.
     let report = manner.seccomp_report.as_deref().map(Report::create).transpose()?;
     let (report, to) = report.unzip();

@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use runtime_stage::arch::clone3_call;
@@ -25,8 +26,8 @@ use crate::sys::shared::Shared;
 pub(crate) struct Spawned {
     /// Its pid as we see it.
     pub(crate) pid: i32,
-    /// Its pidfd.
-    pub(crate) pidfd: OwnedFd,
+    /// Its pidfd, which outlives a launch that is committed.
+    pub(crate) pidfd: Arc<OwnedFd>,
 }
 
 /// What the child starts with.
@@ -288,7 +289,7 @@ fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
         return Err(io::Error::from_raw_os_error(-pid));
     }
     // SAFETY: clone3(2) succeeded with CLONE_PIDFD, so it stored a new descriptor here, which only we know.
-    Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    Ok(Spawned { pid, pidfd: Arc::new(unsafe { OwnedFd::from_raw_fd(pidfd) }) })
 }
 
 /// A process in a new user namespace that does nothing but keep it, until this value is dropped or we are gone.

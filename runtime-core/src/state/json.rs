@@ -77,6 +77,9 @@ pub struct Record {
     pub resources: Option<crate::spec::Resources>,
     /// The config's annotations.
     pub annotations: Map<String>,
+    /// The config has no hook of any kind: none can be under way.
+    #[serde(skip_serializing_if = "crate::spec::is_default")]
+    pub no_hooks: bool,
     /// The poststart and poststop hooks of the config: those that later verbs run.
     #[serde(skip_serializing_if = "crate::spec::is_default")]
     pub hooks: crate::spec::Hooks,

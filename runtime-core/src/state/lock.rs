@@ -57,6 +57,11 @@ impl Dir {
         }
     }
 
+    /// Closes a directory that was removed, which nobody can find and lock any more.
+    pub(crate) fn let_go(mut self) {
+        self.locked = false;
+    }
+
     /// Whether someone else holds the lock. Asked with a shared one, so that two who ask do not see each other.
     pub(crate) fn is_held(&self) -> Result<bool> {
         let free = self.try_op(Op::TryShared)?;

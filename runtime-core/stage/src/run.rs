@@ -3,7 +3,7 @@
 use crate::fail::{Fail, Result, Step};
 use crate::io::{Block, Io, message};
 use crate::process::Home;
-use crate::sys::{self, errno};
+use crate::sys::{self, errno, word};
 use crate::wire::{KEEP, NO_SLOT, Plan, Z, flag};
 use crate::{
     affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, path, priority, process,
@@ -141,12 +141,14 @@ fn inside(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     Ok(tree)
 }
 
-/// Reports that all is set up and waits for the runtime's word, which comes when our pid is on record: a runtime
-/// that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
+/// Reports that all is set up and waits for the runtime's word, unless it was given already. It comes when our pid is on
+/// record: a runtime that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
 fn gate(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<()> {
     io.enter(Step::Ready, 0);
-    io.tell(message::READY, 0)?;
-    io.wait_plainly()?;
+    if io.block.get(word::MAY_BEGIN) == 0 {
+        io.tell(message::READY, 0)?;
+        io.wait_plainly()?;
+    }
     io.enter(Step::Gate, 0);
     if plan.header.gate == NO_SLOT {
         return Ok(());

@@ -42,8 +42,10 @@ pub mod word {
     /// Where the times of steps go; 0: none are taken. And how many were.
     pub const TIMELINE: usize = 64;
     pub const TIMELINE_COUNT: usize = 68;
+    /// 1: the program may begin without asking.
+    pub const MAY_BEGIN: usize = 72;
     /// The slots' descriptors, one word each.
-    pub const SLOTS: usize = 72;
+    pub const SLOTS: usize = 76;
 }
 
 /// Most bytes of a [note](Block::note).
