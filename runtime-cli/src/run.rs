@@ -38,18 +38,20 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
         nix::sys::prctl::set_child_subreaper(true).map_err(|errno| failed("prctl(PR_SET_CHILD_SUBREAPER)", errno))?;
     }
     // Blocked before there is a container, so that no signal can kill us and leave it behind; the launch gives the
-    // program an empty mask. (Closed by the end of the process.)
-    let signals = ManuallyDrop::new(block_signals().map_err(|errno| failed("signalfd4", errno))?);
+    // program an empty mask.
+    let signals = block_signals().map_err(|errno| failed("signalfd4", errno))?;
     let mut request = launch.attached();
     request.console_size = Some(&terminal::size);
+    // What is open is closed by the end of the process.
+    let signals = ManuallyDrop::new(signals);
     // The file first: a run whose report has nowhere to go is not started.
     let report = manner.seccomp_report.as_deref().map(Report::create).transpose()?;
     let (report, to) = report.unzip();
     request.seccomp_report = to;
-    let container = runtime.run(&request).map_err(|error| error.to_string())?;
+    let container = ManuallyDrop::new(runtime.run(&request).map_err(|error| error.to_string())?);
     request.seccomp_report = None;
     let teller = launch.manager().and_then(|manager| notify::spawn(&container, manager));
-    let status = attend(&container, &signals);
+    let status = attend(&*container, &signals);
     if let Some(teller) = teller {
         notify::join(teller, log);
     }

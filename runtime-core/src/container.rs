@@ -185,7 +185,7 @@ impl Container {
     }
 
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).
-    pub fn delete(self, force: bool) -> Result<()> {
+    pub fn delete(&self, force: bool) -> Result<()> {
         crate::verb::delete::delete_container(self, force)
     }
 

@@ -279,8 +279,18 @@ fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> io::Result<T> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let result = body();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    if !blocks_all(&before) {
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    }
     Ok(result)
+}
+
+/// As after `pthread_sigmask` with all: but for those that cannot be blocked, and those the C library keeps for itself.
+fn blocks_all(mask: &SigSet) -> bool {
+    const NEVER: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
+    // SAFETY: reads the set only.
+    let blocked = |signal| unsafe { libc::sigismember(mask.as_ref(), signal) } == 1;
+    (1..=libc::SIGRTMAX()).all(|signal| NEVER.contains(&signal) || blocked(signal))
 }
 
 fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {

@@ -41,6 +41,8 @@ pub(crate) struct Dir {
     id: String,
     /// Device and inode.
     pub(super) identity: (u64, u64),
+    /// Links to it when it was locked, if nobody has made anything in it since.
+    pub(super) links: Option<u64>,
     pub(super) locked: bool,
 }
 
@@ -80,6 +82,8 @@ impl Dir {
     fn claim(root: &Arc<Root>, id: &str) -> Result<Self> {
         let mut dir = Self::open_at(root.clone(), id)?;
         dir.lock()?;
+        // Much will be made in it.
+        dir.links = None;
         if root.has(id, json::NAME)? {
             return Err(exists());
         }
@@ -117,7 +121,7 @@ impl Dir {
             fchmod(&fd, MODE)
                 .map_err(|e| Error::io("open the container's directory", format!("fchmod({path:?})"), e))?;
         }
-        Ok(Self { root, fd, id: id.to_owned(), identity: (stat.st_dev, stat.st_ino), locked: false })
+        Ok(Self { root, fd, id: id.to_owned(), identity: (stat.st_dev, stat.st_ino), links: None, locked: false })
     }
 
     /// The container's id.
@@ -244,7 +248,11 @@ impl Dir {
 
     /// False: there is no directory in it, for most file systems count those as links (2 is none; btrfs says 1).
     fn may_hold_directories(&self) -> Result<bool> {
-        Ok(fstat(&self.fd).map_err(|e| self.failed_remove("", e))?.st_nlink != 2)
+        let links = match self.links {
+            Some(links) => links,
+            None => fstat(&self.fd).map_err(|e| self.failed_remove("", e))?.st_nlink,
+        };
+        Ok(links != 2)
     }
 
     /// False: it is not empty.

@@ -34,7 +34,7 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 }
 
 /// Deletes the container of this handle, but not another one that has taken its id since.
-pub(crate) fn delete_container(container: Container, force: bool) -> Result<()> {
+pub(crate) fn delete_container(container: &Container, force: bool) -> Result<()> {
     let record = &container.record;
     delete_from(container.root.clone(), &record.id, Some(&record.created), force, container.log.as_ref())
 }

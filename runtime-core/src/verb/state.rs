@@ -50,7 +50,7 @@ fn entry(runtime: &Runtime, root: &Arc<Root>, id: &str, owners: &Owners) -> Resu
 
 /// Looks again at an entry that had no record: a verb may be at work on it.
 fn unfinished(root: &Arc<Root>, id: &str) -> Result<Option<Record>> {
-    let dir = match Dir::open_at(root.clone(), id) {
+    let mut dir = match Dir::open_at(root.clone(), id) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         dir => dir?,
     };

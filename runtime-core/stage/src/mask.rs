@@ -135,8 +135,7 @@ fn empty_directory(plan: &Plan<'_>) -> Result<i32> {
 
 fn tmpfs(plan: &Plan<'_>, inodes: Z<'_>) -> Result<i32> {
     let fs = sys::fsopen(Z::new(b"tmpfs\0"))?;
-    let options =
-        [(b"nr_blocks\0".as_slice(), Z::new(b"1\0")), (b"nr_inodes\0", inodes), (b"mode\0", Z::new(b"0755\0"))];
+    let options = [(b"nr_blocks\0".as_slice(), Z::new(b"1\0")), (b"nr_inodes\0", inodes)];
     for (key, value) in options {
         sys::fsconfig(fs, Z::new(key), value)?;
     }

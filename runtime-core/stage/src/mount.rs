@@ -4,10 +4,10 @@ use crate::attribute::{self, propagate};
 use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::{Io, message};
-use crate::path::{self, Make};
+use crate::path::{self, Make, Place};
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno,
-    ms,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_NOFOLLOW,
+    OPEN_TREE_CLONE, Stat, errno, ms,
 };
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, flag, mount_flag, mount_kind};
 
@@ -137,9 +137,7 @@ fn bind<'a>(
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
     let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    let target = target(plan, root, mount, shape, folder)?.fd;
-    sys::move_mount(tree, target)?;
-    sys::close(target);
+    target(plan, root, mount, shape, folder)?.cover(tree)?;
     dress(plan, io, mount, tree)?;
     if mount.slot == NO_SLOT {
         sys::close(tree);
@@ -156,14 +154,15 @@ fn filesystem<'a>(
     folder: &mut path::Folder<'a>,
     mount: &Mount,
 ) -> Result<(i32, bool)> {
-    let Target { fd: target, existed, plain } = target(plan, root, mount, Make::Directory, folder)?;
-    let covered = existed.then_some(target);
+    let target = target(plan, root, mount, Make::Directory, folder)?;
+    let plain = target.plain;
     if mount.flags & mount_flag::BY_MOUNT != 0 {
-        return by_mount(plan, io, root, mount, target).map(|()| (-1, plain));
+        return by_mount(plan, io, root, mount, target.open()?).map(|()| (-1, plain));
     }
+    let covered = target.place.existed.then_some(target.place.fd);
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
-            return bind_instead(plan, io, mount, target).map(|()| (-1, plain));
+            return bind_instead(plan, io, mount, &target).map(|()| (-1, plain));
         }
         result => result?,
     };
@@ -171,8 +170,7 @@ fn filesystem<'a>(
     if let Some(covered) = covered.filter(|_| mount.flags & mount_flag::COPY_UP != 0) {
         copy::tree(covered, made)?;
     }
-    sys::move_mount(made, target)?;
-    sys::close(target);
+    target.cover(made)?;
     if mount.flags & mount_flag::COPY_UP != 0 && mount.attr_set & MOUNT_ATTR_RDONLY != 0 {
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
     }
@@ -201,10 +199,9 @@ fn or_bind(mount: &Mount) -> bool {
 }
 
 /// A clone of a host directory, with all below, where the kernel refuses the filesystem.
-fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<()> {
+fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: &Target) -> Result<()> {
     let tree = host_tree(io, mount.slot, plan.text(mount.source)?, AT_RECURSIVE)?;
-    sys::move_mount(tree, target)?;
-    sys::close(target);
+    target.cover(tree)?;
     attribute::one_propagation(io, tree, ms::SLAVE | ms::REC)?;
     propagate(plan, io, tree, mount.propagation)?;
     attribute::set(io, tree, AT_RECURSIVE, mount.attr_set, mount.attr_clear)?;
@@ -213,11 +210,26 @@ fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<
 
 /// Where a mount goes.
 struct Target {
-    fd: i32,
-    /// It was there.
-    existed: bool,
+    place: Place,
     /// Its name led through no link.
     plain: bool,
+}
+
+impl Target {
+    /// Attaches a mount, and is done with.
+    fn cover(&self, mount: i32) -> Result<()> {
+        sys::move_mount_to(mount, self.place.fd, self.place.name.z())?;
+        if self.place.name.z().is_empty() {
+            sys::close(self.place.fd);
+        }
+        Ok(())
+    }
+
+    /// The place itself, open.
+    fn open(&self) -> Result<i32> {
+        let Place { fd, name, .. } = &self.place;
+        if name.z().is_empty() { Ok(*fd) } else { path::open(*fd, name.z(), O_DIRECTORY | O_NOFOLLOW) }
+    }
 }
 
 /// Finds where a mount goes, or makes it.
@@ -229,19 +241,19 @@ fn target<'a>(plan: &Plan<'a>, root: i32, mount: &Mount, shape: Make, folder: &m
     if mount.flags & mount_flag::TARGET_ITSELF != 0 {
         // What is above its last component may be a link.
         folder.leave();
-        return target_itself(root, path, shape).map(|(fd, existed)| Target { fd, existed, plain: false });
+        return target_itself(root, path, shape).map(|found| Target { place: Place::of(found), plain: false });
     }
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
     let made = match shape {
         Make::Directory => path::make_plain_in(folder, root, path),
-        Make::File => path::make_plain(root, path, shape),
+        Make::File => path::make_plain(root, path, shape).map(Place::of),
     };
     match made {
         Err(fail) if ordinary && (fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR)) => {
             return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
         }
         Err(fail) if fail.is(errno::ELOOP) => {}
-        result => return result.map(|(fd, existed)| Target { fd, existed, plain: true }),
+        result => return result.map(|place| Target { place, plain: true }),
     }
     // It may lead above the folder, and what is mounted there covers it.
     folder.leave();
@@ -256,7 +268,7 @@ fn target<'a>(plan: &Plan<'a>, root: i32, mount: &Mount, shape: Make, folder: &m
     if sys::filesystem_magic(fd)? == PROC_MAGIC {
         return Err(Fail::refuse(Refusal::InsideProc));
     }
-    Ok(Target { fd, existed, plain: false })
+    Ok(Target { place: Place::of((fd, existed)), plain: false })
 }
 
 /// As [`target`], but a link at the end of the path is not followed: it is what is covered.
@@ -337,12 +349,20 @@ fn remount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 
 /// What comes after attaching: propagation, one call each as mount(8) does, then attributes, the recursive ones last.
 fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
-    propagate(plan, io, fd, mount.propagation)?;
+    // Of a single mount both are changed at once.
+    let single = mount.kind == mount_kind::BIND && mount.flags & mount_flag::RECURSIVE == 0;
+    let with = match plan.items(mount.propagation).next() {
+        Some((_, only)) if single && mount.propagation.count == 1 => u64::from(only?) & !ms::REC,
+        _ => 0,
+    };
+    if with == 0 || mount.attr_set | mount.attr_clear | mount.attr_relax == 0 {
+        propagate(plan, io, fd, mount.propagation)?;
+    }
     if mount.attr_set | mount.attr_clear | mount.attr_relax != 0 {
         let cloned_outside = mount.slot != NO_SLOT || mount.flags & mount_flag::ASK != 0;
         let from_outside = cloned_outside && plan.header.flags & flag::BECOME_ROOT != 0;
         let locked = if from_outside { locked(fd, mount)? } else { 0 };
-        relax(io, fd, mount, mount.attr_relax & !locked)?;
+        relax(io, fd, mount, mount.attr_relax & !locked, with)?;
     }
     for_the_tree(mount, fd)
 }
@@ -375,9 +395,10 @@ fn times(set: u64) -> u64 {
 
 /// A bind with options loses the attributes it does not name, as with mount(8); those that are locked in a user
 /// namespace stay, unless the config asked to clear them.
-fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64) -> Result<()> {
-    match attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear | relax & !mount.attr_set) {
-        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear),
+fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64, propagation: u64) -> Result<()> {
+    let (set, clear) = (mount.attr_set, mount.attr_clear);
+    match attribute::set_both(io, fd, set, clear | relax & !set, propagation) {
+        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set_both(io, fd, set, clear, propagation),
         result => result,
     }
 }

@@ -93,14 +93,31 @@ impl Default for Folder<'_> {
     }
 }
 
+/// A directory that something goes on.
+pub struct Place {
+    /// It, or what it is in.
+    pub fd: i32,
+    /// Its name in there, if it was just made: nothing else can be called so. Else empty.
+    pub name: Name,
+    /// It was there.
+    pub existed: bool,
+}
+
+impl Place {
+    /// An open object.
+    pub const fn of((fd, existed): (i32, bool)) -> Self {
+        Self { fd, name: Name::new(), existed }
+    }
+}
+
 /// As [`make_plain`], for a directory, with the help of the last one's folder.
-pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<(i32, bool)> {
+pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
     let mut name = Name::new();
     if let Some(parent) = folder.holds(path, &mut name)? {
-        return make_directory_in(parent, &name);
+        return make_directory_in(parent, name);
     }
     if let Some(fd) = find_plain(root, path, O_DIRECTORY)? {
-        return Ok((fd, true));
+        return Ok(Place::of((fd, true)));
     }
     let (above, last) = split_last(path.bytes());
     if !above.is_empty() && is_name(last) {
@@ -109,20 +126,21 @@ pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Res
         if let Some(parent) = find_plain(root, buffer.z(), O_DIRECTORY)? {
             folder.keep(path, parent);
             name.set(last)?;
-            return make_directory_in(parent, &name);
+            return make_directory_in(parent, name);
         }
     }
-    walk_plain(root, path, Make::Directory).map(|fd| (fd, false))
+    walk_plain(root, path, Make::Directory).map(|fd| Place::of((fd, false)))
 }
 
-/// The directory `name`, which is no link, and whether it was there.
-fn make_directory_in(parent: i32, name: &Name) -> Result<(i32, bool)> {
-    let existed = match sys::mkdirat(parent, name.z(), 0o755) {
-        Err(fail) if fail.is(errno::EEXIST) => true,
-        result => result.map(|()| false)?,
-    };
-    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-    sys::openat2(parent, name.z(), O_PATH | O_DIRECTORY, 0, resolve).map(|fd| (fd, existed))
+/// The directory `name`, which is no link.
+fn make_directory_in(parent: i32, name: Name) -> Result<Place> {
+    match sys::mkdirat(parent, name.z(), 0o755) {
+        Err(fail) if fail.is(errno::EEXIST) => {
+            let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+            sys::openat2(parent, name.z(), O_PATH | O_DIRECTORY, 0, resolve).map(|fd| Place::of((fd, true)))
+        }
+        result => result.map(|()| Place { fd: parent, name, existed: false }),
+    }
 }
 
 /// Opens (O_PATH) what `path`, in which nothing is a link, names, making it and every missing directory above it;

@@ -17,13 +17,11 @@ pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     let root = mount::host_tree(io, plan.header.root_slot, plan.text(plan.header.root_path)?, AT_RECURSIVE)?;
     let at = plan.text(plan.header.root_at)?;
     let wanted = if at.is_empty() { slash } else { at };
-    let host = match sys::openat(AT_FDCWD, wanted, O_PATH | O_DIRECTORY, 0) {
+    match sys::move_mount_over(root, wanted) {
         // The root of a user namespace may have no way there.
-        Err(fail) if fail.is(errno::EACCES) => sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?,
+        Err(fail) if fail.is(errno::EACCES) => sys::move_mount_over(root, slash)?,
         result => result?,
-    };
-    sys::move_mount(root, host)?;
-    sys::close(host);
+    }
     // The parent cloned it from the host's mounts: while it is their peer, what is mounted on it shows there.
     attribute::propagate(plan, io, root, plan.header.tree_propagation)?;
     Ok(root)

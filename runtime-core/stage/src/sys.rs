@@ -396,8 +396,20 @@ pub fn open_tree(dir: i32, path: Z<'_>, flags: u32) -> Result<i32> {
 
 /// move_mount(2) of one descriptor onto another.
 pub fn move_mount(from: i32, to: i32) -> Result<()> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), to, Z::EMPTY.as_ptr(), flags).map(drop)
+    move_mount_to(from, to, Z::EMPTY)
+}
+
+/// move_mount(2) onto what a path of the host leads to.
+pub fn move_mount_over(from: i32, path: Z<'_>) -> Result<()> {
+    const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), AT_FDCWD, path.as_ptr(), flags).map(drop)
+}
+
+/// move_mount(2) onto what is called `name` in a directory, unless that is a link; an empty name is the directory.
+pub fn move_mount_to(from: i32, directory: i32, name: Z<'_>) -> Result<()> {
+    let itself = if name.is_empty() { MOVE_MOUNT_T_EMPTY_PATH } else { 0 };
+    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), directory, name.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH | itself).map(drop)
 }
 
 /// fsopen(2).
