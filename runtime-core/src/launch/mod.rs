@@ -138,7 +138,7 @@ impl<'a> Launch<'a> {
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
         let timed = descriptors.timed;
-        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
+        let extra = Extra { cgroups, root_is_slave: table.root_is_slave, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket, timed)?;
         let mut keep = table.numbers().to_vec();
