@@ -12,6 +12,8 @@ pub struct Stat {
     pub parent: i32,
     /// Field 6: session; 0 where its leader is outside the pid namespace of this procfs.
     pub session: i32,
+    /// Field 20: threads that are left; a first thread that has ended counts while there are others.
+    pub threads: u32,
     /// Field 22: when the process started, in clock ticks since boot. With the pid and the boot it names a
     /// process for good.
     pub start: u64,
@@ -20,9 +22,9 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Neither a zombie nor going away.
+    /// Neither a zombie nor going away. A process lives on without its first thread.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
+        !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
     }
 
     /// Whether the process ignores `signal` (1 to 31).
@@ -64,9 +66,10 @@ pub(crate) fn parse(line: &[u8]) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(6 - 5)?.parse().ok()?;
-    let start = fields.nth(22 - 7)?.parse().ok()?;
+    let threads = fields.nth(20 - 7)?.parse().ok()?;
+    let start = fields.nth(22 - 21)?.parse().ok()?;
     let sigignore = fields.nth(33 - 23)?.parse().ok()?;
-    Some(Stat { state, parent, session, start, sigignore })
+    Some(Stat { state, parent, session, threads, start, sigignore })
 }
 
 /// A random UUID of this boot of the host (random(4)).
@@ -86,7 +89,7 @@ mod tests {
         for name in ["sh", "a b", ") Z 1 2 3", "((", "\u{e9})) S", "R)"] {
             let line = format!("77 ({name}) S {}\n", numbers.join(" "));
             let stat = parse(line.as_bytes()).unwrap();
-            assert_eq!(stat, Stat { state: 'S', parent: 400, session: 600, start: 2200, sigignore: 3300 }, "{name}");
+            assert_eq!(stat, Stat { state: 'S', parent: 400, session: 600, threads: 2000, start: 2200, sigignore: 3300 }, "{name}");
         }
     }
 
