@@ -35,8 +35,7 @@ pub fn result(text: &str) -> Result<(), String> {
 }
 
 fn bytes(bytes: &[u8]) -> Result<(), String> {
-    write_all(1, bytes)
-        .map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
+    write_all(1, bytes).map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
 }
 
 /// Writes help to standard output, best effort.

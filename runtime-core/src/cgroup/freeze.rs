@@ -75,7 +75,7 @@ impl Freezer {
             }
         };
         let name = asked_in(place);
-        match file::peek_beneath(mount, &format!("{}/{name}", place.path), &mut [0; WORD]) {
+        match file::peek_beneath(mount, &[place.path.as_str(), "/", name].concat(), &mut [0; WORD]) {
             Ok(value) => Ok(asks(place, value)),
             Err(errno) if file::is_gone(errno) => Ok(false),
             Err(errno) => Err(dir::failed(place, "read the state of", "read", name, errno)),

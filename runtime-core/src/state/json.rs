@@ -113,7 +113,7 @@ pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
 
 /// The same by way of the directory above, without opening the container's own: `None` also without that.
 pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
-    let path = format!("{id}/{NAME}");
+    let path = [id, "/", NAME].concat();
     match open_below(root, &path) {
         Ok(fd) => Ok(Some(parse(read_file(fd.into())?, id)?)),
         Err(Errno::ENOENT) => Ok(None),
@@ -133,7 +133,7 @@ fn open_below(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 /// What tells the state, read into `buffer` at one go. `None`: anything is not as it should be, or does not fit, and
 /// [`read_below`] has to look.
 pub(super) fn glance_below<'a>(root: BorrowedFd<'_>, id: &str, buffer: &'a mut [u8]) -> Option<Brief<'a>> {
-    let fd = open_below(root, &format!("{id}/{NAME}")).ok()?;
+    let fd = open_below(root, &[id, "/", NAME].concat()).ok()?;
     let length = nix::unistd::read(&fd, buffer).ok()?;
     let at = config_at(buffer.get(..length)?)?;
     let text = buffer.get_mut(..at)?;

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::{Brief, Record, json, not_found};
 use crate::cgroup::Freezer;
@@ -87,11 +88,13 @@ impl Root {
 
     /// Whether `<root>/<id>/<name>` is there.
     pub(crate) fn has(&self, id: &str, name: &str) -> Result<bool> {
-        let path = format!("{id}/{name}");
-        match fstatat(&self.fd, path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
+        let path = [id, "/", name].concat();
+        // With the rights we have now, as for every other call.
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EACCESS;
+        match faccessat(&self.fd, path.as_str(), AccessFlags::F_OK, flags) {
+            Ok(()) => Ok(true),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            Err(e) => Err(Error::io("look into the state directory", format!("fstatat({path:?})"), e)),
+            Err(e) => Err(Error::io("look into the state directory", format!("faccessat2({path:?})"), e)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Brief, Dir, FIFO, GATE, Record, Root};
+use super::{Brief, Dir, FIFO, GATE, Record, Root, STATUS};
 use crate::{ErrorKind, Result};
 
 /// Status of a container, derived on every call and never stored (runtime.md, "State").
@@ -53,17 +53,18 @@ impl Status {
         if root.is_frozen(record) {
             return Ok(Self::Paused);
         }
-        if record.inline_gate {
+        let has = |name| root.has(&record.id, name);
+        if record.inline_gate || !has(STATUS)? {
             return Ok(Self::Running);
         }
-        // In this order: create renames the first to the second, and start removes the second.
-        Ok(if root.has(&record.id, GATE)? {
-            Self::Creating
-        } else if root.has(&record.id, FIFO)? {
-            Self::Created
-        } else {
-            Self::Running
-        })
+        if has(FIFO)? {
+            return Ok(Self::Created);
+        }
+        if has(GATE)? {
+            return Ok(Self::Creating);
+        }
+        // create has renamed the second to the first between the looks, or start removed it.
+        Ok(if has(FIFO)? { Self::Created } else { Self::Running })
     }
 }
 

@@ -119,7 +119,7 @@ fn glance(root: &Arc<Root>, id: &str, buffer: &mut [u8], owner: impl FnOnce(u32)
 }
 
 /// The state document by a record that was read just now.
-fn document(root: &Arc<Root>, read: &Brief<'_>, owner: String) -> Result<State> {
+pub(super) fn document(root: &Arc<Root>, read: &Brief<'_>, owner: String) -> Result<State> {
     let (fresh, later);
     let mut record = read;
     let creating = record.init_process_pid == 0 && is_held(root, &record.id)?;
