@@ -77,7 +77,7 @@ impl Root {
     }
 
     /// Whether pidfds have inode numbers of their own, as far as it was asked.
-    pub(super) fn pidfs(&self) -> &OnceLock<bool> {
+    pub(crate) fn pidfs(&self) -> &OnceLock<bool> {
         &self.pidfs
     }
 

@@ -1,6 +1,7 @@
 //! state, list, kill and delete on made-up containers with real processes.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
@@ -99,6 +100,10 @@ fn a_pid_that_came_back_has_another_number() {
         assert_eq!(status(&root, "c"), wanted);
         assert_eq!(root.runtime().state("c").unwrap().status, wanted);
     }
+    // As if the kernel did not.
+    let older = Arc::new(Root::open(&root.0).unwrap());
+    older.pidfs().set(false).unwrap();
+    assert_eq!(super::state::document(&older, &other.brief(), String::new()).unwrap().status, Status::Running);
     init.0.kill().unwrap();
     let end = Instant::now() + Duration::from_secs(5);
     while status(&root, "c") != Status::Stopped {
@@ -152,7 +157,7 @@ fn all_states_are_those_of_the_handles() {
 fn a_create_that_ends_under_the_look_is_seen() {
     let (root, init) = (TempRoot::new(), Sleeper::new());
     plant(&root, &record("c", Some(&init)));
-    let opened = std::sync::Arc::new(Root::open(&root.0).unwrap());
+    let opened = Arc::new(Root::open(&root.0).unwrap());
     let early = record("c", None);
     let state = super::state::document(&opened, &early.brief(), String::new()).unwrap();
     assert_eq!((state.status, state.pid), (Status::Running, Some(init.pid())));
