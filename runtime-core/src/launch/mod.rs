@@ -167,15 +167,14 @@ impl<'a> Launch<'a> {
         self.scene = Some(scene);
     }
 
-    /// Host pid of the process.
-    pub(crate) fn pid(&self) -> i32 {
-        self.process.pid
+    /// Host pid of the process, and when it started, in clock ticks since boot.
+    pub(crate) fn identity(&self) -> (i32, u64) {
+        (self.process.pid, self.start_time)
     }
 
-    /// Host pid of the process, when it started, in clock ticks since boot, and the inode number of its pidfds.
-    pub(crate) fn identity(&self) -> (i32, u64, u64) {
-        // Without the number it is known by the other two.
-        (self.process.pid, self.start_time, pidfd::inode(self.process.pidfd.as_fd()).unwrap_or(0))
+    /// Inode number of its pidfds; 0: not known, and then pid and start time have to do.
+    pub(crate) fn inode(&self) -> u64 {
+        pidfd::inode(self.process.pidfd.as_fd()).unwrap_or(0)
     }
 
     /// Reads the start time, and tells the stage which signals it inherited as ignored.

@@ -219,21 +219,23 @@ fn make(
         launch.announce(Announced::creating(request.id, record.bundle.clone(), annotations));
     }
     // Written while the stage works.
-    (record.init_process_pid, record.init_process_start, record.init_process_inode) = launch.identity();
+    (record.init_process_pid, record.init_process_start) = launch.identity();
+    record.init_process_inode = launch.inode();
     if !plan.namespaces.fork {
         dir.write(record)?;
     }
     launch.until_ready()?;
     runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
-        (record.init_process_pid, record.init_process_start, record.init_process_inode) = launch.identity();
+        (record.init_process_pid, record.init_process_start) = launch.identity();
+        record.init_process_inode = launch.inode();
         dir.write(record)?;
     }
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "standard")?;
     }
     if let Some(groups) = &groups {
-        groups.join(launch.pid())?;
+        groups.join(launch.identity().0)?;
     }
     if record.inline_gate {
         launch.open_gate()?;
@@ -414,8 +416,8 @@ fn record(
         created: now(),
         boot_id: dir.root().boot_id()?.to_owned(),
         init_process_pid: 0,
-        init_process_start: 0,
         init_process_inode: 0,
+        init_process_start: 0,
         owner: owner.as_raw(),
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         rdt: crate::rdt::Made::default(),

@@ -71,7 +71,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
     }
     container.launcher.log(Level::Debug, "setns_init: about to exec");
     launch.open_gate()?;
-    let pid = launch.pid();
+    let (pid, _) = launch.identity();
     if let Some(path) = request.pid_file {
         write_pid(path, pid)?;
     }
