@@ -57,9 +57,7 @@ fn run(runtime: &Runtime, matches: &ArgMatches) -> Result<i32, String> {
         return container.exec(&request).map(|_| 0).map_err(|error| error.to_string());
     }
     let signals = block_signals().map_err(|errno| failed("signalfd4", errno))?;
-    if process.terminal {
-        request.console_size = terminal::size();
-    }
+    request.console_size = Some(&terminal::size);
     let program = container.exec(&request).map_err(|error| error.to_string())?;
     attend(&program, &signals)
 }

@@ -31,6 +31,7 @@ mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind as IoErrorKind;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -175,7 +176,8 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
     options.entry = entry(&text(global, "entry"))?;
     let sink = Arc::clone(log);
     options.log = Some(Arc::new(move |level, message| sink.log(level.into(), message)));
-    let runtime = Runtime::new(options);
+    // The end of the process closes what it holds.
+    let runtime = ManuallyDrop::new(Runtime::new(options));
     let id = text(matches, "container-id");
     let container = || runtime.container(&id).map_err(|error| error.to_string());
     match verb {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -40,15 +41,17 @@ pub fn foreground(runtime: &Runtime, launch: &Launch, manner: Manner, log: &Logg
     // program an empty mask.
     let signals = block_signals().map_err(|errno| failed("signalfd4", errno))?;
     let mut request = launch.attached();
-    request.console_size = terminal::size();
+    request.console_size = Some(&terminal::size);
+    // What is open is closed by the end of the process.
+    let signals = ManuallyDrop::new(signals);
     // The file first: a run whose report has nowhere to go is not started.
     let report = manner.seccomp_report.as_deref().map(Report::create).transpose()?;
     let (report, to) = report.unzip();
     request.seccomp_report = to;
-    let container = runtime.run(&request).map_err(|error| error.to_string())?;
+    let container = ManuallyDrop::new(runtime.run(&request).map_err(|error| error.to_string())?);
     request.seccomp_report = None;
     let teller = launch.manager().and_then(|manager| notify::spawn(&container, manager));
-    let status = attend(&container, &signals);
+    let status = attend(&*container, &signals);
     if let Some(teller) = teller {
         notify::join(teller, log);
     }

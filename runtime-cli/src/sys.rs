@@ -40,8 +40,8 @@ extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc:
 
 /// Makes a hostile inheritance harmless: 0, 1 and 2 are open (else the next file opened becomes the container's
 /// stdout), SIGCHLD is not ignored (else exit statuses are lost), and a closed pipe or a limit on the size of files
-/// (RLIMIT_FSIZE) is an error, not a death in the middle of `create`. A handler, not SIG_IGN: execve(2) resets it, so no
-/// program we start inherits it.
+/// (RLIMIT_FSIZE) is an error, not a death in the middle of `create`. Blocked, not ignored: whatever starts a program for
+/// us gives it an empty mask, while what is ignored would be inherited.
 #[cfg_attr(test, allow(dead_code))]
 fn settle() -> Result<(), Errno> {
     for there in open_streams() {
@@ -50,18 +50,12 @@ fn settle() -> Result<(), Errno> {
             std::mem::forget(nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())?);
         }
     }
-    let handler = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+    let _ = SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ]).thread_block();
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: `ignore` does nothing at all, so it is safe at any point of the program; SIG_DFL runs no code of ours.
-    unsafe {
-        let _ = sigaction(Signal::SIGPIPE, &handler);
-        let _ = sigaction(Signal::SIGXFSZ, &handler);
-        let _ = sigaction(Signal::SIGCHLD, &default);
-    }
+    // SAFETY: SIG_DFL runs no code of ours.
+    let _ = unsafe { sigaction(Signal::SIGCHLD, &default) };
     Ok(())
 }
-
-extern "C" fn ignore(_: libc::c_int) {}
 
 /// Whether 0, 1 and 2 are open, by one system call.
 #[cfg_attr(test, allow(dead_code))]

@@ -51,7 +51,7 @@ pub struct Container {
     /// The recorded config, once it was parsed: for the next exec.
     config: Mutex<Option<Spec>>,
     /// Opened when first asked for: `state` and `list` do without.
-    pidfd: OnceLock<OwnedFd>,
+    pidfd: OnceLock<Arc<OwnedFd>>,
 }
 
 impl Container {
@@ -79,7 +79,7 @@ impl Container {
     }
 
     /// Adds what only the creator holds: the first process, and the terminal's master side.
-    pub(crate) fn holding(mut self, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+    pub(crate) fn holding(mut self, pidfd: Arc<OwnedFd>, console: Option<OwnedFd>) -> Self {
         self.pidfd = OnceLock::from(pidfd);
         self.console = Mutex::new(console);
         self
@@ -122,7 +122,7 @@ impl Container {
             && let Ok(Init::Alive(pidfd) | Init::Zombie(pidfd)) = self.record.init(self.root.boot_id().ok()?)
         {
             // Another thread may have been first; then this one is closed again.
-            let _ = self.pidfd.set(pidfd);
+            let _ = self.pidfd.set(Arc::new(pidfd));
         }
         self.pidfd.get().map(AsFd::as_fd)
     }
@@ -185,7 +185,7 @@ impl Container {
     }
 
     /// Deletes the container; see [`Runtime::delete`](crate::Runtime::delete).
-    pub fn delete(self, force: bool) -> Result<()> {
+    pub fn delete(&self, force: bool) -> Result<()> {
         crate::verb::delete::delete_container(self, force)
     }
 

@@ -55,8 +55,8 @@ pub struct Create<'a> {
     pub stdio: Stdio<'a>,
     /// Terminal.
     pub console: Console<'a>,
-    /// Size of the terminal where the config names none: rows, columns.
-    pub console_size: Option<(u16, u16)>,
+    /// Size of the terminal where the config names none; asked only then.
+    pub console_size: Option<AskSize<'a>>,
     /// Descriptors the program gets as 3, 4, …, in this order.
     pub preserve_fds: Vec<BorrowedFd<'a>>,
     /// How many of them are socket-activation descriptors (sd_listen_fds(3)): sets LISTEN_FDS and LISTEN_PID=1.
@@ -77,6 +77,9 @@ pub struct Create<'a> {
     /// Report what the seccomp profile denies.
     pub seccomp_report: Option<ReportTo>,
 }
+
+/// Tells rows and columns of a terminal, if there is one.
+pub type AskSize<'a> = &'a (dyn Fn() -> Option<(u16, u16)> + Sync);
 
 /// Gets the [`Reporter`] while the container is being made. It must have it serve on another thread, and return at
 /// once: until somebody serves, every call that is denied waits.

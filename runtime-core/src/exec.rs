@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::spec::Process;
-use crate::{Console, ExitStatus, Result, Signal, Stdio, Timeline};
+use crate::{AskSize, Console, ExitStatus, Result, Signal, Stdio, Timeline};
 
 /// A request to run another program in a container.
 #[derive(Clone, Default)]
@@ -18,7 +18,7 @@ pub struct Exec<'a> {
     /// Terminal.
     pub console: Console<'a>,
     /// Size of the terminal where the process names none: rows, columns.
-    pub console_size: Option<(u16, u16)>,
+    pub console_size: Option<AskSize<'a>>,
     /// Descriptors the program gets as 3, 4, …, in this order.
     pub preserve_fds: Vec<BorrowedFd<'a>>,
     /// Written with the host pid once the program runs.
@@ -37,12 +37,12 @@ pub struct Exec<'a> {
 /// A program that was started in a container. `Send + Sync`. Dropping it leaves the program alone.
 pub struct ExecProcess {
     pid: i32,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     console: Mutex<Option<OwnedFd>>,
 }
 
 impl ExecProcess {
-    pub(crate) fn new(pid: i32, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(pid: i32, pidfd: Arc<OwnedFd>, console: Option<OwnedFd>) -> Self {
         Self { pid, pidfd, console: Mutex::new(console) }
     }
 

@@ -21,7 +21,7 @@ mod timeline;
 pub mod verb;
 
 pub use container::{Container, ExitStatus, Signal};
-pub use create::{Config, Console, Create, ReportTo, Stdio};
+pub use create::{AskSize, Config, Console, Create, ReportTo, Stdio};
 pub use error::{Error, ErrorKind, Result, describe};
 pub use exec::{Exec, ExecProcess};
 pub use runtime::{Entry, Level, Log, Options, Runtime};

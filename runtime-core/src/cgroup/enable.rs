@@ -14,11 +14,12 @@ const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
 /// Hands controllers down to the new cgroup. Usually all that its parent has, because what runs in the container
 /// (an init system, another runtime) may want to hand them on, and statistics need them. From the mount point down
 /// if one of `needed` stops on the way, or if the parent is new and has none yet. On a hybrid host
-/// (`only_needed`) no others, since the rest belongs to version 1.
-pub(super) fn controllers(dir: &Dir, needed: &[&str], new_parent: bool, only_needed: bool) -> Result<()> {
+/// (`only_needed`) no others, since the rest belongs to version 1. True: what is made in the parent is a cgroup of whole
+/// processes, for so are controllers it has handed down.
+pub(super) fn controllers(dir: &Dir, needed: &[&str], new_parent: bool, only_needed: bool) -> Result<bool> {
     let (place, parent) = (&dir.place, &dir.parent);
     if only_needed && needed.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let fail = |errno| dir::failed(place, "read the controllers of", "read", "../cgroup.controllers", errno);
     let available = file::read(parent, "cgroup.controllers").map_err(fail)?;
@@ -30,14 +31,14 @@ pub(super) fn controllers(dir: &Dir, needed: &[&str], new_parent: bool, only_nee
         let available = file::read(&level, "cgroup.controllers").map_err(fail)?;
         hand_down(&level, &available, wanted).map_err(fail)?;
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Adds to `cgroup.subtree_control` what is missing there. A refusal is no error yet: the limit that needs the
-/// controller will name it, and one nobody needs (busy, threaded) does not matter.
-fn hand_down(level: impl AsFd, available: &str, wanted: impl Fn(&str) -> bool) -> Result<(), Errno> {
+/// controller will name it, and one nobody needs (busy, threaded) does not matter. True: one of whole processes was there.
+fn hand_down(level: impl AsFd, available: &str, wanted: impl Fn(&str) -> bool) -> Result<bool, Errno> {
     if available.trim().is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let enabled = file::read(&level, "cgroup.subtree_control")?;
     let missing: Vec<String> = available
@@ -45,13 +46,12 @@ fn hand_down(level: impl AsFd, available: &str, wanted: impl Fn(&str) -> bool) -
         .filter(|name| wanted(name) && !enabled.split_whitespace().any(|have| have == *name))
         .map(|name| format!("+{name}"))
         .collect();
-    if missing.is_empty() || file::write(&level, "cgroup.subtree_control", &missing.join(" ")).is_ok() {
-        return Ok(());
+    if !missing.is_empty() && file::write(&level, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+        for one in &missing {
+            let _ = file::write(&level, "cgroup.subtree_control", one);
+        }
     }
-    for one in &missing {
-        let _ = file::write(&level, "cgroup.subtree_control", one);
-    }
-    Ok(())
+    Ok(enabled.split_whitespace().any(|name| !THREADED.contains(&name)))
 }
 
 /// Below a threaded cgroup a new one is "domain invalid" and nothing may enter it. Without a controller that needs

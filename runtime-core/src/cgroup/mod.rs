@@ -136,8 +136,10 @@ impl Cgroup {
         let dir = Dir::make(place, &mut self.made[index])?;
         if place.v2 {
             let new_parent = self.made[index].len() > 1;
-            enable::controllers(&dir, &needed, new_parent, mode == Mode::Hybrid)?;
-            enable::check_type(&dir, &needed)?;
+            let domain = enable::controllers(&dir, &needed, new_parent, mode == Mode::Hybrid)?;
+            if dir.existed || !domain {
+                enable::check_type(&dir, &needed)?;
+            }
         } else if place.controllers.iter().any(|name| name == "cpuset") {
             let given: Vec<&str> =
                 writes.iter().filter(|w| w.place == index).map(|write| write.file.as_str()).collect();

@@ -35,12 +35,29 @@ fn read(path: &str) -> Result<String> {
 
 /// The layout of a host with version 2 alone.
 fn unified(own: bool) -> Result<Layout> {
-    let own = match own {
-        true => own_of(&read("/proc/self/cgroup")?, &[]).map(str::to_owned),
-        false => None,
-    };
+    let own = if own { own_unified()? } else { None };
     let hierarchy = Hierarchy { name: String::new(), controllers: Vec::new(), mount: ROOT.into(), own, v2: true };
     Ok(Layout { mode: Mode::V2, hierarchies: vec![hierarchy] })
+}
+
+/// The caller's own cgroup of version 2. Its line is the last one, so nothing is read after it.
+fn own_unified() -> Result<Option<String>> {
+    const PATH: &str = "/proc/self/cgroup";
+    let fail = |e| Error::io("cannot inspect control groups", format!("read({PATH:?})"), e);
+    let mut file = fs::File::open(PATH).map_err(fail)?;
+    let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = file.read(&mut chunk).map_err(fail)?;
+        text.extend_from_slice(&chunk[..length]);
+        let line = text.split_inclusive(|byte| *byte == b'\n').find(|line| line.starts_with(b"0::"));
+        match line {
+            Some(line) if line.ends_with(b"\n") => {
+                return Ok(own_of(&String::from_utf8_lossy(line), &[]).map(str::to_owned));
+            }
+            _ if length == 0 => return Ok(None),
+            _ => {}
+        }
+    }
 }
 
 /// The layout a mount table shows. A hierarchy mounted twice counts once, beneath `/sys/fs/cgroup` if it is there; one

@@ -17,9 +17,11 @@ mod shared;
 mod spawn;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 pub(crate) use console::{Master, PidReceiver};
 pub(crate) use listener::Announced;
+use runtime_stage::fail::Step;
 use runtime_stage::io::message;
 use runtime_stage::sys::{NOTE_ROOM, STAMP, STAMPS, clone, word};
 
@@ -52,6 +54,15 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) timed: bool,
     /// The fifo `start` writes to, and the one it reads from; absent: the gate is a message.
     pub(crate) gate: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// How far the stage has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// It is ready, and waits for our word.
+    Gate,
+    /// It has become the program.
+    Program,
 }
 
 /// A launch under way: the process exists, and dies with this value unless it is committed.
@@ -127,7 +138,7 @@ impl<'a> Launch<'a> {
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
         let timed = descriptors.timed;
-        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
+        let extra = Extra { cgroups, root_is_slave: table.root_is_slave, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket, timed)?;
         let mut keep = table.numbers().to_vec();
@@ -202,12 +213,24 @@ impl<'a> Launch<'a> {
         self.announced = Some(announced);
     }
 
+    /// Lets the program begin as soon as all is set up, without asking. Before it, its pid must be on record.
+    pub(crate) fn let_begin(&self) {
+        // These maps can only be compared when the stage is ready, and the terminal must be ours before it is the program's.
+        if self.plan.namespaces.joined_maps.is_none() && self.plan.terminal.is_none() {
+            self.block.block().set(word::MAY_BEGIN, 1);
+        }
+    }
+
     /// Serves the stage until it is ready.
-    pub(crate) fn until_ready(&mut self) -> Result<()> {
+    pub(crate) fn until_ready(&mut self) -> Result<Reached> {
         loop {
-            let Some(message) = self.receive()? else { return Err(self.death()) };
+            let Some(message) = self.receive()? else {
+                let step = self.block.block().get(word::STEP);
+                // The socket closes when the program begins, for which the stage asks unless it was let.
+                return if step == Step::Exec as u32 { Ok(Reached::Program) } else { Err(self.death()) };
+            };
             match message.kind {
-                message::READY => return self.check_joined_maps(),
+                message::READY => return self.check_joined_maps().map(|()| Reached::Gate),
                 message::FAILED => return Err(report::failure(self.plan, Report::of(&self.block.block()))),
                 _ => self.serve(message)?,
             }
@@ -235,14 +258,12 @@ impl<'a> Launch<'a> {
     }
 
     /// Lets the process live on without us: its pidfd, and the terminal if it was to be kept.
-    pub(crate) fn commit(mut self) -> Result<(OwnedFd, Option<OwnedFd>)> {
-        let pidfd =
-            self.process.pidfd.try_clone().map_err(|e| Error::io("cannot keep the process", "fcntl(F_DUPFD)", e))?;
+    pub(crate) fn commit(mut self) -> (Arc<OwnedFd>, Option<OwnedFd>) {
         self.released = true;
         if let Some(moved) = self.net_devices.take() {
             moved.keep();
         }
-        Ok((pidfd, self.console.take().and_then(Master::kept)))
+        (Arc::clone(&self.process.pidfd), self.console.take().and_then(Master::kept))
     }
 
     /// Mappings given with a joined user namespace must be that namespace's.
@@ -310,7 +331,7 @@ impl<'a> Launch<'a> {
     fn follow(&mut self, child: OwnedFd, pid: u64) -> Result<()> {
         let what = "cannot follow the stage into its pid namespace";
         let pid = i32::try_from(pid).map_err(|_| Error::new(ErrorKind::Init, format!("{what}: {pid} is no pid")))?;
-        let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: child });
+        let first = std::mem::replace(&mut self.process, Spawned { pid, pidfd: Arc::new(child) });
         pidfd::reap(first.pidfd.as_fd()).map_err(|e| Error::io(what, "waitid()", e))?;
         self.followed = true;
         // Only a container's first process is told from others by its start; and what is ignored was inherited.

@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use runtime_stage::arch::clone3_call;
@@ -25,8 +26,8 @@ use crate::sys::shared::Shared;
 pub(crate) struct Spawned {
     /// Its pid as we see it.
     pub(crate) pid: i32,
-    /// Its pidfd.
-    pub(crate) pidfd: OwnedFd,
+    /// Its pidfd, which outlives a launch that is committed.
+    pub(crate) pidfd: Arc<OwnedFd>,
 }
 
 /// What the child starts with.
@@ -49,7 +50,7 @@ struct Child {
     keep: *const RawFd,
     keep_count: usize,
     raise_ambient: bool,
-    argv: [*const u8; 3],
+    argv: [*const u8; 4],
     envp: [*const u8; 1],
     errno: u32,
 }
@@ -64,13 +65,14 @@ struct Stack(MaybeUninit<[u8; STACK]>);
 pub(crate) fn sealed(start: &Start<'_>, stage: BorrowedFd<'_>) -> io::Result<Spawned> {
     use std::os::fd::AsFd;
     let number = CString::new(start.block.as_fd().as_raw_fd().to_string())?;
+    let length = CString::new(start.block.len().to_string())?;
     let name = c"runtime:stage";
     let mut child = Child {
         stage: stage.as_raw_fd(),
         keep: start.keep.as_ptr(),
         keep_count: start.keep.len(),
         raise_ambient: start.namespaces & clone::NEWUSER != 0,
-        argv: [name.as_ptr().cast(), number.as_ptr().cast(), std::ptr::null()],
+        argv: [name.as_ptr().cast(), number.as_ptr().cast(), length.as_ptr().cast(), std::ptr::null()],
         envp: [std::ptr::null()],
         errno: 0,
     };
@@ -277,8 +279,18 @@ fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> io::Result<T> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let result = body();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    if !blocks_all(&before) {
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    }
     Ok(result)
+}
+
+/// As after `pthread_sigmask` with all: but for those that cannot be blocked, and those the C library keeps for itself.
+fn blocks_all(mask: &SigSet) -> bool {
+    const NEVER: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
+    // SAFETY: reads the set only.
+    let blocked = |signal| unsafe { libc::sigismember(mask.as_ref(), signal) } == 1;
+    (1..=libc::SIGRTMAX()).all(|signal| NEVER.contains(&signal) || blocked(signal))
 }
 
 fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
@@ -287,7 +299,7 @@ fn spawned(result: isize, pidfd: RawFd) -> io::Result<Spawned> {
         return Err(io::Error::from_raw_os_error(-pid));
     }
     // SAFETY: clone3(2) succeeded with CLONE_PIDFD, so it stored a new descriptor here, which only we know.
-    Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    Ok(Spawned { pid, pidfd: Arc::new(unsafe { OwnedFd::from_raw_fd(pidfd) }) })
 }
 
 /// A process in a new user namespace that does nothing but keep it, until this value is dropped or we are gone.

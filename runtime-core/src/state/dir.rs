@@ -42,6 +42,8 @@ pub(crate) struct Dir {
     id: String,
     /// Device and inode.
     pub(super) identity: (u64, u64),
+    /// Links to it when it was locked, if nobody has made anything in it since.
+    pub(super) links: Option<u64>,
     pub(super) locked: bool,
 }
 
@@ -51,7 +53,7 @@ impl Dir {
     /// mkdirat(2) decides between two creators. For an instant the directory is there without a lock; a
     /// delete that comes in between takes the lock, finds no record and removes the directory, and then it is
     /// made anew here. Another creator may even have made it by then: whoever locks it first without a record
-    /// in it owns it.
+    /// in it owns it, see [`write_first`](Self::write_first).
     pub(crate) fn create(root: &Path, id: &str) -> Result<Self> {
         crate::id::check(id)?;
         let root = Arc::new(Root::create(root)?);
@@ -81,9 +83,8 @@ impl Dir {
     fn claim(root: &Arc<Root>, id: &str) -> Result<Self> {
         let mut dir = Self::open_at(root.clone(), id)?;
         dir.lock()?;
-        if root.has(id, json::NAME)? {
-            return Err(exists());
-        }
+        // Much will be made in it.
+        dir.links = None;
         Ok(dir)
     }
 
@@ -118,7 +119,7 @@ impl Dir {
             fchmod(&fd, MODE)
                 .map_err(|e| Error::io("open the container's directory", format!("fchmod({path:?})"), e))?;
         }
-        Ok(Self { root, fd, id: id.to_owned(), identity: (stat.st_dev, stat.st_ino), locked: false })
+        Ok(Self { root, fd, id: id.to_owned(), identity: (stat.st_dev, stat.st_ino), links: None, locked: false })
     }
 
     /// The container's id.
@@ -158,6 +159,14 @@ impl Dir {
     /// Writes the record, as a whole or not at all. To be called with the lock held.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
+    }
+
+    /// The same of a new container. Error Exists: the directory is another one's.
+    pub(crate) fn write_first(&self, record: &Record) -> Result<()> {
+        match json::write_first(self.as_fd(), record).map_err(|error| error.in_step("state"))? {
+            true => Ok(()),
+            false => Err(exists()),
+        }
     }
 
     /// A file for the note of a hook that is about to begin: behind what is written here comes its line of
@@ -245,7 +254,11 @@ impl Dir {
 
     /// False: there is no directory in it, for most file systems count those as links (2 is none; btrfs says 1).
     fn may_hold_directories(&self) -> Result<bool> {
-        Ok(fstat(&self.fd).map_err(|e| self.failed_remove("", e))?.st_nlink != 2)
+        let links = match self.links {
+            Some(links) => links,
+            None => fstat(&self.fd).map_err(|e| self.failed_remove("", e))?.st_nlink,
+        };
+        Ok(links != 2)
     }
 
     /// False: it is not empty.

@@ -57,6 +57,11 @@ impl Dir {
         }
     }
 
+    /// Closes a directory that was removed, which nobody can find and lock any more.
+    pub(crate) fn let_go(mut self) {
+        self.locked = false;
+    }
+
     /// Whether someone else holds the lock. Asked with a shared one, so that two who ask do not see each other.
     pub(crate) fn is_held(&self) -> Result<bool> {
         let free = self.try_op(Op::TryShared)?;
@@ -75,10 +80,13 @@ impl Dir {
     }
 
     /// Whether `<root>/<id>` still is the directory of this handle.
-    pub(crate) fn is_current(&self) -> Result<bool> {
+    pub(crate) fn is_current(&mut self) -> Result<bool> {
         let fail = |e| Error::io("lock the container", format!("fstatat({:?})", self.path()), e);
         match fstatat(self.root().as_fd(), self.id(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(there) => Ok((there.st_dev, there.st_ino) == self.identity),
+            Ok(there) => {
+                self.links = Some(there.st_nlink);
+                Ok((there.st_dev, there.st_ino) == self.identity)
+            }
             Err(nix::errno::Errno::ENOENT) => Ok(false),
             Err(errno) => Err(fail(errno)),
         }

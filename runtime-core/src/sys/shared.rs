@@ -56,6 +56,11 @@ impl Shared {
         Ok(Self { file, base: base.cast(), length })
     }
 
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
     /// The block, for as long as `self` is not dropped.
     pub(crate) fn block(&self) -> Block {
         // SAFETY: the mapping lives as long as `self`, which outlives the launch in which the value is used.

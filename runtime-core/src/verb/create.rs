@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, openat, renameat};
@@ -16,13 +17,13 @@ use super::{hook, notify};
 use crate::cgroup::{Cgroup, Placement};
 use crate::host::HostFacts;
 use crate::launch::hook::Scene;
-use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder, Prepared, RootMount};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Placeholder, Prepared, Reached, RootMount};
 use crate::plan::{CgroupPlan, Kind, Plan, Receiver, Request, UnitPlan, plan};
 use crate::rdt::Groups;
-use crate::spec::{self, Spec};
+use crate::spec::{self, Process, Spec};
 use crate::state::{Dir, FIFO, GATE, Record, STATUS, VERSION, now};
 use crate::systemd::Manager;
-use crate::{Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
+use crate::{AskSize, Config, Console, Container, Create, Error, ErrorKind, Level, Result, Runtime, Stdio};
 
 /// A larger config is refused unread.
 const MOST_CONFIG: u64 = 16 << 20;
@@ -48,7 +49,7 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     if request.notify {
         notify::amend(&mut spec, &absolute(Some(runtime.root()))?, request.id);
     }
-    let (plan, manager) = planned(runtime, &spec, request, &bundle)?;
+    let (facts, plan, manager) = planned(runtime, &spec, request, &bundle)?;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -58,10 +59,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let mut dir = Dir::create(&runtime.options.root, request.id)?;
-    let mut record = record(&dir, request, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
-        let _ = dir.remove();
-    })?;
     let mut place = Site { cgroup: None, manager, ear: None, root: None };
+    let mut record =
+        intend(&dir, &mut place, || record(&dir, request, &facts, &plan, &spec, text, &bundle, inline), &plan)?;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
@@ -86,12 +86,27 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     }
 }
 
+/// The intent: once it is written, `delete --force` knows what may exist. If that fails, nothing does.
+fn intend(dir: &Dir, place: &mut Site, record: impl FnOnce() -> Result<Record>, plan: &Plan) -> Result<Record> {
+    let written = record().and_then(|mut record| {
+        if plan.root.shared {
+            let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
+            record.root_mount = Some(prepared.record.clone());
+        }
+        dir.write_first(&record).map(|()| record)
+    });
+    written.inspect_err(|_| {
+        // Another one's has a record, and stays.
+        let _ = dir.remove_unrecorded();
+    })
+}
+
 /// The plan alone, and what it names that is not there.
 pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan, Vec<spec::Problem>)> {
     crate::id::check(request.id)?;
     let bundle = absolute(request.bundle)?;
     let (spec, _) = config(&bundle, request.config)?;
-    let (plan, _) = planned(runtime, &spec, request, &bundle)?;
+    let (_, plan, _) = planned(runtime, &spec, request, &bundle)?;
     let missing = crate::launch::missing(&plan);
     Ok((plan, missing))
 }
@@ -167,13 +182,7 @@ fn make(
     record: &mut Record,
     place: &mut Site,
     console: Option<Master<'_>>,
-) -> Result<(OwnedFd, Option<OwnedFd>)> {
-    if plan.root.shared {
-        let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
-        record.root_mount = Some(prepared.record.clone());
-    }
-    // The intent: from here on `delete --force` knows what may exist.
-    dir.write(record)?;
+) -> Result<(Arc<OwnedFd>, Option<OwnedFd>)> {
     if let Some(prepared) = &place.root {
         prepared.attach()?;
     }
@@ -224,7 +233,10 @@ fn make(
     if !plan.namespaces.fork {
         dir.write(record)?;
     }
-    launch.until_ready()?;
+    if record.inline_gate && !plan.namespaces.fork && pidfd_socket.is_none() && groups.is_none() {
+        launch.let_begin();
+    }
+    let reached = launch.until_ready()?;
     runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
@@ -237,7 +249,7 @@ fn make(
     if let Some(groups) = &groups {
         groups.join(launch.identity().0)?;
     }
-    if record.inline_gate {
+    if record.inline_gate && reached == Reached::Gate {
         launch.open_gate()?;
     }
     if let Some(path) = request.pid_file {
@@ -249,7 +261,7 @@ fn make(
             .map_err(|e| Error::io("cannot finish the create", "renameat(gate, exec.fifo)", e))?;
         launch.let_go()?;
     }
-    launch.commit()
+    Ok(launch.commit())
 }
 
 /// A created container's socket is bound by its start.
@@ -364,7 +376,12 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
 }
 
 /// Facts and plan; every problem of the config at once.
-fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<(Plan, Option<Manager>)> {
+fn planned(
+    runtime: &Runtime,
+    spec: &Spec,
+    request: &Create<'_>,
+    bundle: &Path,
+) -> Result<(HostFacts, Plan, Option<Manager>)> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
     if request.no_pivot {
@@ -386,7 +403,7 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
             Console::Keep => Receiver::Caller,
             Console::Socket(_) => Receiver::Socket,
         },
-        console_size: request.console_size,
+        console_size: console_size(spec.process.as_ref(), request.console_size),
         preserve_fds: request.preserve_fds.len() as u32,
         listen_fds: request.listen_fds,
         exec: None,
@@ -395,19 +412,24 @@ fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) 
         rootless: runtime.options.rootless,
     };
     let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;
-    Ok((plan, manager))
+    Ok((facts, plan, manager))
+}
+
+/// The size that a terminal is to have, unless the config says it.
+pub(super) fn console_size(process: Option<&Process>, ask: Option<AskSize<'_>>) -> Option<(u16, u16)> {
+    if process.is_some_and(|process| process.terminal) { ask?() } else { None }
 }
 
 fn record(
     dir: &Dir,
     request: &Create<'_>,
+    facts: &HostFacts,
     plan: &Plan,
     spec: &Spec,
     text: String,
     bundle: &Path,
     inline: bool,
 ) -> Result<Record> {
-    let owner = nix::unistd::geteuid();
     Ok(Record {
         version: VERSION,
         id: request.id.to_owned(),
@@ -418,15 +440,16 @@ fn record(
         init_process_pid: 0,
         init_process_inode: 0,
         init_process_start: 0,
-        owner: owner.as_raw(),
+        owner: facts.euid,
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
         rdt: crate::rdt::Made::default(),
         own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
-        rootless: !owner.is_root(),
+        rootless: facts.euid != 0,
         inline_gate: inline,
         no_new_keyring: request.no_new_keyring,
         annotations: spec.annotations.clone().unwrap_or_default(),
         hooks: hook::kept(spec.hooks.as_ref()),
+        no_hooks: hook::none(spec.hooks.as_ref()),
         unit: plan.cgroup.as_ref().and_then(|cgroup| Some(cgroup.unit.as_ref()?.unit.clone())),
         root_mount: None,
         resources: None,

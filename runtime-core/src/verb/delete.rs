@@ -34,7 +34,7 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 }
 
 /// Deletes the container of this handle, but not another one that has taken its id since.
-pub(crate) fn delete_container(container: Container, force: bool) -> Result<()> {
+pub(crate) fn delete_container(container: &Container, force: bool) -> Result<()> {
     let record = &container.record;
     delete_from(container.root.clone(), &record.id, Some(&record.created), force, container.log.as_ref())
 }
@@ -46,7 +46,7 @@ fn absent(force: bool) -> Result<()> {
 
 fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, log: Option<&Log>) -> Result<()> {
     let locked = Dir::open_at(root, id).and_then(|mut dir| lock(&mut dir, created, force).map(|()| dir));
-    let mut dir = match locked {
+    let dir = match locked {
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(force),
         dir => dir?,
     };
@@ -66,7 +66,9 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     let init = record.init(boot_id)?;
     permit(&dir, &record, &init, force)?;
     let deadline = Instant::now() + PATIENCE;
-    kill_hook(&dir, force);
+    if !record.no_hooks {
+        kill_hook(&dir, force);
+    }
     kill_init(&record, &init, deadline)?;
     remove_cgroup(&record, boot_id, deadline)?;
     remove_rdt(&record, boot_id)?;
@@ -74,7 +76,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
     remove_root(&record, boot_id)?;
     dir.remove()?;
     // From here on the id is free, and nobody waits for the hooks but the caller.
-    dir.unlock();
+    dir.let_go();
     poststop(&record, log, force);
     Ok(())
 }

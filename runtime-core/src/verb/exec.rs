@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::create::{bundle_config, write_pid};
+use super::create::{bundle_config, console_size, write_pid};
 use super::kill::send;
 use crate::cgroup::{Below, Cgroup, Entry, not_added};
 use crate::host::HostFacts;
-use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver};
+use crate::launch::{Announced, Descriptors, Launch, Master, PidReceiver, Reached};
 use crate::plan::{Kind, Plan, Receiver, Request, Target, for_set_up, plan};
 use crate::spec::{self, Linux, Process, Spec, User};
 use crate::state::{GATE, Init, Record, is_held};
@@ -65,17 +65,22 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
         let (bundle, annotations) = (record.bundle.clone(), record.annotations.clone());
         launch.announce(Announced::running(&record.id, record.init_process_pid, bundle, annotations));
     }
-    launch.until_ready()?;
+    if pidfd_socket.is_none() {
+        launch.let_begin();
+    }
+    let reached = launch.until_ready()?;
     if let Some(socket) = pidfd_socket {
         launch.send_pidfd(&socket, "setns")?;
     }
     container.launcher.log(Level::Debug, "setns_init: about to exec");
-    launch.open_gate()?;
+    if reached == Reached::Gate {
+        launch.open_gate()?;
+    }
     let (pid, _) = launch.identity();
     if let Some(path) = request.pid_file {
         write_pid(path, pid)?;
     }
-    let (pidfd, master) = launch.commit()?;
+    let (pidfd, master) = launch.commit();
     Ok(ExecProcess::new(pid, pidfd, master))
 }
 
@@ -137,7 +142,7 @@ fn planned(record: &Record, config: Spec, process: &Process, request: &Exec<'_>)
             Console::Keep => Receiver::Caller,
             Console::Socket(_) => Receiver::Socket,
         },
-        console_size: request.console_size,
+        console_size: console_size(Some(process), request.console_size),
         preserve_fds: request.preserve_fds.len() as u32,
         exec: Some(target),
         ..Request::default()

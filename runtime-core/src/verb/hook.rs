@@ -51,6 +51,11 @@ fn warn(log: Option<&Log>, error: &Error) {
     }
 }
 
+/// Whether there are none of any kind.
+pub(super) fn none(hooks: Option<&Hooks>) -> bool {
+    hooks.is_none_or(|hooks| HookKind::ALL.iter().all(|kind| kind.of(hooks).is_empty()))
+}
+
 /// Those the record keeps.
 pub(super) fn kept(hooks: Option<&Hooks>) -> Hooks {
     let some = |list: &Option<Vec<_>>| list.clone().filter(|list| !list.is_empty());

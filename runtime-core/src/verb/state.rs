@@ -80,7 +80,7 @@ fn each<T>(
 
 /// Looks again at an entry that had no record: a verb may be at work on it. True: now there is one.
 fn has_come(root: &Arc<Root>, id: &str) -> Result<bool> {
-    let dir = match Dir::open_at(root.clone(), id) {
+    let mut dir = match Dir::open_at(root.clone(), id) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         dir => dir?,
     };

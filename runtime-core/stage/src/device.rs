@@ -8,8 +8,7 @@ use crate::wire::{Device, Link, NO_SLOT, Plan, Text, Z};
 use crate::{attribute, mount};
 
 /// Makes every device node. Neighbours in the list share the look-up of their directory.
-pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
-    let mut folder = Folder::new();
+pub fn all<'a>(plan: &Plan<'a>, io: &Io, root: i32, mut folder: Folder<'a>) -> Result<()> {
     for (index, device) in plan.items(plan.header.devices) {
         io.enter(Step::Device, index);
         let device: Device = device?;

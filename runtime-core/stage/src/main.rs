@@ -1,6 +1,6 @@
 //! The stage as a program: `_start` (in `arch`) calls [`stage_main`] with the initial stack.
 //!
-//! `argv[1]` is the number of the descriptor that holds the [block](runtime_stage::io::Block).
+//! `argv[1]` is the number of the descriptor that holds the [block](runtime_stage::io::Block), `argv[2]` its length.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)]
@@ -18,8 +18,8 @@ runtime_stage::start!(stage_main);
 #[unsafe(no_mangle)]
 unsafe extern "C" fn stage_main(stack: *const usize) -> ! {
     // SAFETY: the caller passes the kernel's initial stack, which begins with argc and argv.
-    let fd = unsafe { sys::decimal_argument(stack, 1) };
-    match fd.and_then(Block::map) {
+    let (fd, length) = unsafe { (sys::decimal_argument(stack, 1), sys::decimal_argument(stack, 2)) };
+    match fd.zip(length).and_then(|(fd, length)| Block::map(fd, length as usize)) {
         Some(block) => run::stage(block),
         None => sys::exit(run::EXIT_NO_PLAN),
     }

@@ -6,7 +6,7 @@
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
 use crate::path;
-use crate::sys::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno};
+use crate::sys::{self, AT_RECURSIVE, MOUNT_ATTR_RDONLY, O_DIRECTORY, OPEN_TREE_CLONE, Stat, errno};
 use crate::wire::{Plan, Z};
 use crate::{attribute, mount};
 
@@ -24,8 +24,16 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     let mut covers = Covers { null: None, empty: None };
     for (index, path) in plan.items(plan.header.masked_paths) {
         io.enter(Step::MaskedPath, index);
-        if let Some(target) = existing(root, plan.text(path?)?)? {
-            covers.hide(plan, io, target)?;
+        let path = plan.text(path?)?;
+        // What has become a directory between the two cannot be covered by the null device: an error.
+        match directory(root, path)? {
+            Found::Nothing => {}
+            Found::Directory(target) => covers.hide(plan, io, target, true)?,
+            Found::Other => {
+                if let Some(target) = existing(root, path)? {
+                    covers.hide(plan, io, target, false)?;
+                }
+            }
         }
     }
     for cover in [covers.null, covers.empty].into_iter().flatten() {
@@ -41,11 +49,37 @@ fn existing(root: i32, path: Z<'_>) -> Result<Option<i32>> {
     }
 }
 
+enum Found {
+    Nothing,
+    Directory(i32),
+    /// Something that is no directory, or below something that is none.
+    Other,
+}
+
+fn directory(root: i32, path: Z<'_>) -> Result<Found> {
+    match path::open(root, path, O_DIRECTORY) {
+        Err(fail) if fail.is(errno::ENOENT) => Ok(Found::Nothing),
+        Err(fail) if fail.is(errno::ENOTDIR) => Ok(Found::Other),
+        result => result.map(Found::Directory),
+    }
+}
+
 /// Mounts the object over itself, read-only, its other attributes kept.
 fn read_only(io: &Io, target: i32) -> Result<()> {
-    let tree = sys::open_tree(target, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH | AT_RECURSIVE)?;
-    sys::move_mount(tree, target)?;
-    attribute::set(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
+    let tree = match sys::clone_read_only(target) {
+        // Before 6.15 attributes want a call of their own, and mostly an attached mount.
+        Err(fail) if fail.is_forbidden() => {
+            let tree = sys::open_tree(target, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH | AT_RECURSIVE)?;
+            sys::move_mount(tree, target)?;
+            attribute::set(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
+            tree
+        }
+        tree => {
+            let tree = tree?;
+            sys::move_mount(tree, target)?;
+            tree
+        }
+    };
     sys::close(tree);
     sys::close(target);
     Ok(())
@@ -59,8 +93,7 @@ struct Covers {
 }
 
 impl Covers {
-    fn hide(&mut self, plan: &Plan<'_>, io: &Io, target: i32) -> Result<()> {
-        let directory = sys::stat(target, Z::EMPTY)?.is(Stat::DIRECTORY);
+    fn hide(&mut self, plan: &Plan<'_>, io: &Io, target: i32, directory: bool) -> Result<()> {
         let cover = if directory { &mut self.empty } else { &mut self.null };
         let tree = match *cover {
             Some(attached) => sys::open_tree(attached, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH)?,
@@ -102,8 +135,7 @@ fn empty_directory(plan: &Plan<'_>) -> Result<i32> {
 
 fn tmpfs(plan: &Plan<'_>, inodes: Z<'_>) -> Result<i32> {
     let fs = sys::fsopen(Z::new(b"tmpfs\0"))?;
-    let options =
-        [(b"nr_blocks\0".as_slice(), Z::new(b"1\0")), (b"nr_inodes\0", inodes), (b"mode\0", Z::new(b"0755\0"))];
+    let options = [(b"nr_blocks\0".as_slice(), Z::new(b"1\0")), (b"nr_inodes\0", inodes)];
     for (key, value) in options {
         sys::fsconfig(fs, Z::new(key), value)?;
     }

@@ -4,10 +4,10 @@ use crate::attribute::{self, propagate};
 use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::{Io, message};
-use crate::path::{self, Make};
+use crate::path::{self, Make, Place};
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, Stat, errno,
-    ms,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_NOFOLLOW,
+    OPEN_TREE_CLONE, Stat, errno, ms,
 };
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, flag, mount_flag, mount_kind};
 
@@ -35,27 +35,31 @@ impl Late {
     }
 }
 
-/// Carries out the list, in order.
-pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<Late> {
-    let mut folder = path::Folder::new();
+/// Carries out the list, in order. `folder` may be of use to who comes next.
+pub fn all<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>) -> Result<Late> {
     let mut late = Late { mounts: [(0, -1); 16], count: 0 };
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
+        let target = plan.text(mount.target)?;
+        folder.make_way(target);
         match mount.kind {
-            mount_kind::BIND => bind(plan, io, root, &mut folder, (index, &mount))?,
+            mount_kind::BIND => bind(plan, io, root, folder, (index, &mount))?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
-            mount_kind::LINK => make_link(root, plan.text(mount.target)?, plan.text(mount.source)?)?,
+            mount_kind::LINK => make_link(root, target, plan.text(mount.source)?)?,
             _ => {
-                let made = filesystem(plan, io, root, &mut folder, &mount)?;
+                let (made, plainly) = filesystem(plan, io, root, folder, &mount)?;
                 let is_late = made >= 0 && mount.flags & mount_flag::READONLY_LATE != 0;
-                if made >= 0 && !(is_late && late.keep(index, made)) {
-                    sys::close(made);
+                if made < 0 || is_late && late.keep(index, made) {
+                    continue;
+                }
+                match plan.text(mount.fstype)?.bytes() {
+                    b"tmpfs" if plainly => folder.keep_mount(target, made),
+                    _ => sys::close(made),
                 }
             }
         }
     }
-    folder.leave();
     Ok(late)
 }
 
@@ -123,19 +127,15 @@ fn bind<'a>(
     } else {
         host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive | itself)?
     };
-    let source = sys::stat(tree, Z::EMPTY)?;
-    if source.is(Stat::LINK) && mount.flags & mount_flag::COPY_LINK != 0 {
+    if mount.flags & mount_flag::COPY_LINK != 0 && sys::stat(tree, Z::EMPTY)?.is(Stat::LINK) {
         return copy_link(root, plan.text(mount.target)?, tree);
     }
     if mount.flags & mount_flag::PROCFS_ROOT != 0
-        && !(source.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
+        && !(sys::stat(tree, Z::EMPTY)?.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
     {
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
-    let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    let (target, _) = target(plan, root, mount, shape, folder)?;
-    sys::move_mount(tree, target)?;
-    sys::close(target);
+    target(plan, root, mount, &Cover::Clone(tree), folder)?.cover(tree)?;
     dress(plan, io, mount, tree)?;
     if mount.slot == NO_SLOT {
         sys::close(tree);
@@ -143,16 +143,24 @@ fn bind<'a>(
     Ok(())
 }
 
-/// The descriptor of the mount comes back, or -1 where it is another one's or closed.
-fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>, mount: &Mount) -> Result<i32> {
-    let (target, existed) = target(plan, root, mount, Make::Directory, folder)?;
-    let covered = existed.then_some(target);
+/// The descriptor of the mount comes back, or -1 where it is another one's or closed; and whether the target's name led
+/// through no link.
+fn filesystem<'a>(
+    plan: &Plan<'a>,
+    io: &Io,
+    root: i32,
+    folder: &mut path::Folder<'a>,
+    mount: &Mount,
+) -> Result<(i32, bool)> {
+    let target = target(plan, root, mount, &Cover::Filesystem, folder)?;
+    let plain = target.plain;
     if mount.flags & mount_flag::BY_MOUNT != 0 {
-        return by_mount(plan, io, root, mount, target).map(|()| -1);
+        return by_mount(plan, io, root, mount, target.open()?).map(|()| (-1, plain));
     }
+    let covered = target.place.existed.then_some(target.place.fd);
     let made = match make_filesystem(plan, mount, covered) {
         Err(fail) if (fail.is(errno::EPERM) || fail.is(errno::EBUSY)) && or_bind(mount) => {
-            return bind_instead(plan, io, mount, target).map(|()| -1);
+            return bind_instead(plan, io, mount, &target).map(|()| (-1, plain));
         }
         result => result?,
     };
@@ -160,13 +168,12 @@ fn filesystem<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder
     if let Some(covered) = covered.filter(|_| mount.flags & mount_flag::COPY_UP != 0) {
         copy::tree(covered, made)?;
     }
-    sys::move_mount(made, target)?;
-    sys::close(target);
+    target.cover(made)?;
     if mount.flags & mount_flag::COPY_UP != 0 && mount.attr_set & MOUNT_ATTR_RDONLY != 0 {
         attribute::set(io, made, 0, MOUNT_ATTR_RDONLY, 0)?;
     }
     propagate(plan, io, made, mount.propagation)?;
-    for_the_tree(mount, made).map(|()| made)
+    for_the_tree(mount, made).map(|()| (made, plain))
 }
 
 /// With an option that is longer than fsconfig(2) takes (255 bytes), as overlay's have.
@@ -190,17 +197,70 @@ fn or_bind(mount: &Mount) -> bool {
 }
 
 /// A clone of a host directory, with all below, where the kernel refuses the filesystem.
-fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: i32) -> Result<()> {
+fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: &Target) -> Result<()> {
     let tree = host_tree(io, mount.slot, plan.text(mount.source)?, AT_RECURSIVE)?;
-    sys::move_mount(tree, target)?;
-    sys::close(target);
+    target.cover(tree)?;
     attribute::one_propagation(io, tree, ms::SLAVE | ms::REC)?;
     propagate(plan, io, tree, mount.propagation)?;
     attribute::set(io, tree, AT_RECURSIVE, mount.attr_set, mount.attr_clear)?;
     for_the_tree(mount, tree)
 }
 
-/// Where a mount goes, made if it is not there, and whether it was.
+/// Where a mount goes.
+struct Target {
+    place: Place,
+    /// Its name led through no link.
+    plain: bool,
+}
+
+impl Target {
+    /// Attaches a mount, and is done with.
+    fn cover(&self, mount: i32) -> Result<()> {
+        sys::move_mount_to(mount, self.place.fd, self.place.name.z())?;
+        if self.place.name.z().is_empty() {
+            sys::close(self.place.fd);
+        }
+        Ok(())
+    }
+
+    /// The place itself, open.
+    fn open(&self) -> Result<i32> {
+        let Place { fd, name, .. } = &self.place;
+        if name.z().is_empty() { Ok(*fd) } else { path::open(*fd, name.z(), O_DIRECTORY | O_NOFOLLOW) }
+    }
+}
+
+/// What goes there.
+enum Cover {
+    Filesystem,
+    Clone(i32),
+}
+
+impl Cover {
+    /// What it must go on.
+    fn shape(&self) -> Result<Make> {
+        match self {
+            Self::Clone(tree) if !sys::stat(*tree, Z::EMPTY)?.is(Stat::DIRECTORY) => Ok(Make::File),
+            _ => Ok(Make::Directory),
+        }
+    }
+
+    /// A place reached through no link, see [`path::make_plain`]. Whether a clone fits what is there, the kernel sees.
+    fn place<'a>(&self, folder: &mut path::Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
+        if matches!(self, Self::Filesystem) {
+            return path::make_plain(folder, root, path);
+        }
+        if let Some(fd) = path::find_plain(root, path, 0)? {
+            return Ok(Place::of((fd, true)));
+        }
+        match self.shape()? {
+            Make::Directory => path::make_plain_missing(folder, root, path),
+            Make::File => path::walk_plain(root, path, Make::File).map(|fd| Place::of((fd, false))),
+        }
+    }
+}
+
+/// Finds where a mount goes, or makes it.
 ///
 /// What the plan checked of the destination it checked by name, so a destination that turns out to lead through a
 /// link is checked again here.
@@ -208,39 +268,37 @@ fn target<'a>(
     plan: &Plan<'a>,
     root: i32,
     mount: &Mount,
-    shape: Make,
+    cover: &Cover,
     folder: &mut path::Folder<'a>,
-) -> Result<(i32, bool)> {
+) -> Result<Target> {
     let path = plan.text(mount.target)?;
     if mount.flags & mount_flag::TARGET_ITSELF != 0 {
-        return target_itself(root, path, shape);
+        // What is above its last component may be a link.
+        folder.leave();
+        return target_itself(root, path, cover.shape()?).map(|found| Target { place: Place::of(found), plain: false });
     }
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
-    let made = match shape {
-        Make::Directory => path::make_plain_in(folder, root, path),
-        Make::File => path::make_plain(root, path, shape),
-    };
-    match made {
+    match cover.place(folder, root, path) {
         Err(fail) if ordinary && (fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR)) => {
             return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
         }
         Err(fail) if fail.is(errno::ELOOP) => {}
-        result => return result,
+        result => return result.map(|place| Target { place, plain: true }),
     }
     // It may lead above the folder, and what is mounted there covers it.
     folder.leave();
-    let (found, existed) = match path::open(root, path, 0) {
-        Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, shape)?, false),
+    let (fd, existed) = match path::open(root, path, 0) {
+        Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, cover.shape()?)?, false),
         result => (result?, true),
     };
-    let (there, top) = (sys::stat(found, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);
+    let (there, top) = (sys::stat(fd, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);
     if there.inode == top.inode && there.mount == top.mount {
         return Err(Fail::refuse(Refusal::MountOnRoot));
     }
-    if sys::filesystem_magic(found)? == PROC_MAGIC {
+    if sys::filesystem_magic(fd)? == PROC_MAGIC {
         return Err(Fail::refuse(Refusal::InsideProc));
     }
-    Ok((found, existed))
+    Ok(Target { place: Place::of((fd, existed)), plain: false })
 }
 
 /// As [`target`], but a link at the end of the path is not followed: it is what is covered.
@@ -321,12 +379,20 @@ fn remount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 
 /// What comes after attaching: propagation, one call each as mount(8) does, then attributes, the recursive ones last.
 fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
-    propagate(plan, io, fd, mount.propagation)?;
+    // Of a single mount both are changed at once.
+    let single = mount.kind == mount_kind::BIND && mount.flags & mount_flag::RECURSIVE == 0;
+    let with = match plan.items(mount.propagation).next() {
+        Some((_, only)) if single && mount.propagation.count == 1 => u64::from(only?) & !ms::REC,
+        _ => 0,
+    };
+    if with == 0 || mount.attr_set | mount.attr_clear | mount.attr_relax == 0 {
+        propagate(plan, io, fd, mount.propagation)?;
+    }
     if mount.attr_set | mount.attr_clear | mount.attr_relax != 0 {
         let cloned_outside = mount.slot != NO_SLOT || mount.flags & mount_flag::ASK != 0;
         let from_outside = cloned_outside && plan.header.flags & flag::BECOME_ROOT != 0;
         let locked = if from_outside { locked(fd, mount)? } else { 0 };
-        relax(io, fd, mount, mount.attr_relax & !locked)?;
+        relax(io, fd, mount, mount.attr_relax & !locked, with)?;
     }
     for_the_tree(mount, fd)
 }
@@ -359,9 +425,10 @@ fn times(set: u64) -> u64 {
 
 /// A bind with options loses the attributes it does not name, as with mount(8); those that are locked in a user
 /// namespace stay, unless the config asked to clear them.
-fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64) -> Result<()> {
-    match attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear | relax & !mount.attr_set) {
-        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set(io, fd, 0, mount.attr_set, mount.attr_clear),
+fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64, propagation: u64) -> Result<()> {
+    let (set, clear) = (mount.attr_set, mount.attr_clear);
+    match attribute::set_both(io, fd, set, clear | relax & !set, propagation) {
+        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set_both(io, fd, set, clear, propagation),
         result => result,
     }
 }

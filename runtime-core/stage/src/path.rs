@@ -30,8 +30,8 @@ pub fn open(root: i32, path: Z<'_>, flags: i32) -> Result<i32> {
     sys::openat2(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
-/// The directory something was last made in. Neighbours in a list share its look-up: as long as all that is mounted
-/// lies in it, it stays what its name means.
+/// A directory in which something was made or will be, as `/dev`. What lies in it shares its look-up, until something
+/// is mounted over it.
 pub struct Folder<'a> {
     fd: i32,
     of: &'a [u8],
@@ -58,6 +58,26 @@ impl<'a> Folder<'a> {
         *self = Self { fd, of: split_last(path.bytes()).0 };
     }
 
+    /// Takes a filesystem that was just mounted at `path`: whatever has its place there is yet to be made.
+    pub fn keep_mount(&mut self, path: Z<'a>, fd: i32) {
+        if self.fd >= 0 && split_last(path.bytes()).0 == self.of {
+            // Its neighbours are more.
+            sys::close(fd);
+            return;
+        }
+        self.leave();
+        *self = Self { fd, of: path.bytes() };
+    }
+
+    /// Something is about to be mounted at `path`: the directory is let go if it will be covered.
+    pub fn make_way(&mut self, path: Z<'_>) {
+        if let Some(rest) = self.of.strip_prefix(path.bytes())
+            && (rest.is_empty() || rest.starts_with(b"/") || path.is_empty())
+        {
+            self.leave();
+        }
+    }
+
     /// Closes it.
     pub fn leave(&mut self) {
         if self.fd >= 0 {
@@ -73,15 +93,39 @@ impl Default for Folder<'_> {
     }
 }
 
-/// As [`make_plain`], for a directory, with the help of the last one's folder.
-pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<(i32, bool)> {
+/// A directory that something goes on.
+pub struct Place {
+    /// It, or what it is in.
+    pub fd: i32,
+    /// Its name in there, if it was just made: nothing else can be called so. Else empty.
+    pub name: Name,
+    /// It was there.
+    pub existed: bool,
+}
+
+impl Place {
+    /// An open object.
+    pub const fn of((fd, existed): (i32, bool)) -> Self {
+        Self { fd, name: Name::new(), existed }
+    }
+}
+
+/// The directory that `path`, in which nothing is a link, names, made if it is missing, with every one above it. What
+/// is last may be in `folder`, or comes to be. ELOOP: there is a link on the way.
+pub fn make_plain<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
+    if folder.holds(path, &mut Name::new())?.is_none()
+        && let Some(fd) = find_plain(root, path, O_DIRECTORY)?
+    {
+        return Ok(Place::of((fd, true)));
+    }
+    make_plain_missing(folder, root, path)
+}
+
+/// The same of what is known to be missing, unless it is in `folder`.
+pub fn make_plain_missing<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
     let mut name = Name::new();
     if let Some(parent) = folder.holds(path, &mut name)? {
-        return make_directory_in(parent, &name);
-    }
-    folder.leave();
-    if let Some(fd) = find_plain(root, path, O_DIRECTORY)? {
-        return Ok((fd, true));
+        return make_directory_in(parent, name);
     }
     let (above, last) = split_last(path.bytes());
     if !above.is_empty() && is_name(last) {
@@ -90,34 +134,25 @@ pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Res
         if let Some(parent) = find_plain(root, buffer.z(), O_DIRECTORY)? {
             folder.keep(path, parent);
             name.set(last)?;
-            return make_directory_in(parent, &name);
+            return make_directory_in(parent, name);
         }
     }
-    walk_plain(root, path, Make::Directory).map(|fd| (fd, false))
+    walk_plain(root, path, Make::Directory).map(|fd| Place::of((fd, false)))
 }
 
-/// The directory `name`, which is no link, and whether it was there.
-fn make_directory_in(parent: i32, name: &Name) -> Result<(i32, bool)> {
-    let existed = match sys::mkdirat(parent, name.z(), 0o755) {
-        Err(fail) if fail.is(errno::EEXIST) => true,
-        result => result.map(|()| false)?,
-    };
-    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-    sys::openat2(parent, name.z(), O_PATH | O_DIRECTORY, 0, resolve).map(|fd| (fd, existed))
-}
-
-/// Opens (O_PATH) what `path`, in which nothing is a link, names, making it and every missing directory above it;
-/// and whether it was there. ELOOP: there is a link on the way.
-pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
-    let shape = if make == Make::Directory { O_DIRECTORY } else { 0 };
-    match find_plain(root, path, shape)? {
-        Some(fd) => Ok((fd, true)),
-        None => walk_plain(root, path, make).map(|fd| (fd, false)),
+/// The directory `name`, which is no link.
+fn make_directory_in(parent: i32, name: Name) -> Result<Place> {
+    match sys::mkdirat(parent, name.z(), 0o755) {
+        Err(fail) if fail.is(errno::EEXIST) => {
+            let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+            sys::openat2(parent, name.z(), O_PATH | O_DIRECTORY, 0, resolve).map(|fd| Place::of((fd, true)))
+        }
+        result => result.map(|()| Place { fd: parent, name, existed: false }),
     }
 }
 
-/// What `path` names, if it is there.
-fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
+/// What `path`, in which nothing is a link, names, if it is there. ELOOP: there is a link on the way.
+pub fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
     match sys::openat2(root, path, O_PATH | shape, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) {
         Err(fail) if fail.is(errno::ENOENT) => Ok(None),
         result => result.map(Some),
@@ -125,7 +160,7 @@ fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
 }
 
 /// Goes down component by component, making what is missing.
-fn walk_plain(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
+pub fn walk_plain(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
     let mut buffer = Buffer::new();
     buffer.push(path.bytes())?;
     let (mut at, mut done) = (root, 0);

@@ -17,13 +17,11 @@ pub fn prepare(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     let root = mount::host_tree(io, plan.header.root_slot, plan.text(plan.header.root_path)?, AT_RECURSIVE)?;
     let at = plan.text(plan.header.root_at)?;
     let wanted = if at.is_empty() { slash } else { at };
-    let host = match sys::openat(AT_FDCWD, wanted, O_PATH | O_DIRECTORY, 0) {
+    match sys::move_mount_over(root, wanted) {
         // The root of a user namespace may have no way there.
-        Err(fail) if fail.is(errno::EACCES) => sys::openat(AT_FDCWD, slash, O_PATH | O_DIRECTORY, 0)?,
+        Err(fail) if fail.is(errno::EACCES) => sys::move_mount_over(root, slash)?,
         result => result?,
-    };
-    sys::move_mount(root, host)?;
-    sys::close(host);
+    }
     // The parent cloned it from the host's mounts: while it is their peer, what is mounted on it shows there.
     attribute::propagate(plan, io, root, plan.header.tree_propagation)?;
     Ok(root)
@@ -40,9 +38,8 @@ pub fn enter(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
         sys::chroot_here()?;
     } else if plan.header.flags & flag::NO_PIVOT == 0 {
         sys::pivot_root_here()?;
-        // The old root is now mounted over the new one, at "."; it goes with everything below it.
+        // The old root is now mounted over the new one, at "."; it goes with everything below it, and "/" is where we are.
         sys::detach(Z::new(b".\0"))?;
-        sys::chdir(Z::new(b"/\0"))?;
     } else {
         if plan.header.root_at.len != 0 {
             let slash = sys::openat(AT_FDCWD, Z::new(b"/\0"), O_PATH | O_DIRECTORY, 0)?;

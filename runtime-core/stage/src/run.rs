@@ -3,11 +3,11 @@
 use crate::fail::{Fail, Result, Step};
 use crate::io::{Block, Io, message};
 use crate::process::Home;
-use crate::sys::{self, errno};
+use crate::sys::{self, errno, word};
 use crate::wire::{KEEP, NO_SLOT, Plan, Z, flag};
 use crate::{
-    affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, priority, process, rlimit,
-    root,
+    affinity, caps, cgroup, device, hook, ids, label, lo, mask, mount, namespace, netdev, path, priority, process,
+    rlimit, root,
 };
 use crate::{seccomp, session, sysctl, tty, uts};
 
@@ -110,8 +110,9 @@ fn outlive_parent() -> Result<()> {
 fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::PrepareRoot, 0);
     let tree = root::prepare(plan, io)?;
-    let late = mount::all(plan, io, tree)?;
-    device::all(plan, io, tree)?;
+    let mut folder = path::Folder::new();
+    let late = mount::all(plan, io, tree, &mut folder)?;
+    device::all(plan, io, tree, folder)?;
     if plan.header.flags & flag::HOST_HOOKS != 0 {
         io.enter(Step::HostHooks, 0);
         io.ask(message::HOST_HOOKS)?;
@@ -140,12 +141,14 @@ fn inside(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     Ok(tree)
 }
 
-/// Reports that all is set up and waits for the runtime's word, which comes when our pid is on record: a runtime
-/// that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
+/// Reports that all is set up and waits for the runtime's word, unless it was given already. It comes when our pid is on
+/// record: a runtime that dies before leaves no process that nobody knows of. Then waits for `start`, a byte in the fifo.
 fn gate(plan: &Plan<'_>, io: &Io, status: &mut Option<i32>) -> Result<()> {
     io.enter(Step::Ready, 0);
-    io.tell(message::READY, 0)?;
-    io.wait_plainly()?;
+    if io.block.get(word::MAY_BEGIN) == 0 {
+        io.tell(message::READY, 0)?;
+        io.wait_plainly()?;
+    }
     io.enter(Step::Gate, 0);
     if plan.header.gate == NO_SLOT {
         return Ok(());

@@ -43,6 +43,7 @@ mod nr {
     pub const OPENAT2: usize = 437;
     pub const FACCESSAT2: usize = 439;
     pub const MOUNT_SETATTR: usize = 442;
+    pub const OPEN_TREE_ATTR: usize = 467;
 }
 
 /// The caller's working directory, as a directory descriptor.
@@ -376,14 +377,14 @@ pub fn filesystem_magic(fd: i32) -> Result<u64> {
     filesystem(fd).map(|(magic, _)| magic)
 }
 
-/// faccessat2(2): may the effective user execute this file?
-pub fn may_execute(fd: i32) -> Result<()> {
+/// faccessat2(2): may the effective user execute what the name leads to?
+pub fn may_execute(path: Z<'_>) -> Result<()> {
     const X_OK: u32 = 1;
-    call!(nr::FACCESSAT2, fd, Z::EMPTY.as_ptr(), X_OK, AT_EACCESS | AT_EMPTY_PATH).map(drop)
+    call!(nr::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS).map(drop)
 }
 
-/// faccessat(2): may the real user execute this file?
-pub fn may_execute_name(path: Z<'_>) -> Result<()> {
+/// faccessat(2): may the real user?
+pub fn may_really_execute(path: Z<'_>) -> Result<()> {
     const X_OK: u32 = 1;
     call!(arch::SYS_FACCESSAT, AT_FDCWD, path.as_ptr(), X_OK).map(drop)
 }
@@ -395,8 +396,20 @@ pub fn open_tree(dir: i32, path: Z<'_>, flags: u32) -> Result<i32> {
 
 /// move_mount(2) of one descriptor onto another.
 pub fn move_mount(from: i32, to: i32) -> Result<()> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), to, Z::EMPTY.as_ptr(), flags).map(drop)
+    move_mount_to(from, to, Z::EMPTY)
+}
+
+/// move_mount(2) onto what a path of the host leads to.
+pub fn move_mount_over(from: i32, path: Z<'_>) -> Result<()> {
+    const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), AT_FDCWD, path.as_ptr(), flags).map(drop)
+}
+
+/// move_mount(2) onto what is called `name` in a directory, unless that is a link; an empty name is the directory.
+pub fn move_mount_to(from: i32, directory: i32, name: Z<'_>) -> Result<()> {
+    let itself = if name.is_empty() { MOVE_MOUNT_T_EMPTY_PATH } else { 0 };
+    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), directory, name.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH | itself).map(drop)
 }
 
 /// fsopen(2).
@@ -450,6 +463,13 @@ pub fn mount_setattr(fd: i32, flags: u32, set: u64, clear: u64, propagation: u64
     let attr = MountAttr { set, clear, propagation, userns: 0 };
     call!(nr::MOUNT_SETATTR, fd, Z::EMPTY.as_ptr(), AT_EMPTY_PATH | flags, &raw const attr, size_of::<MountAttr>())
         .map(drop)
+}
+
+/// open_tree_attr(2): a clone of what is below the descriptor, made read-only before anybody sees it.
+pub fn clone_read_only(fd: i32) -> Result<i32> {
+    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
+    call!(nr::OPEN_TREE_ATTR, fd, Z::EMPTY.as_ptr(), flags, &raw const attr, size_of::<MountAttr>()).map(|fd| fd as i32)
 }
 
 /// What [`mount_setattr`] fails with on attributes that are locked.

@@ -6,9 +6,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{map_shared, stat};
+use super::map_shared;
 use crate::fail::{Fail, Refusal, Result};
-use crate::wire::Z;
 
 /// Offsets of the block's words, in bytes.
 #[allow(missing_docs)]
@@ -43,8 +42,10 @@ pub mod word {
     /// Where the times of steps go; 0: none are taken. And how many were.
     pub const TIMELINE: usize = 64;
     pub const TIMELINE_COUNT: usize = 68;
+    /// 1: the program may begin without asking.
+    pub const MAY_BEGIN: usize = 72;
     /// The slots' descriptors, one word each.
-    pub const SLOTS: usize = 72;
+    pub const SLOTS: usize = 76;
 }
 
 /// Most bytes of a [note](Block::note).
@@ -65,9 +66,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Maps the block behind `fd`.
-    pub fn map(fd: i32) -> Option<Self> {
-        let length = stat(fd, Z::EMPTY).ok()?.size as usize;
+    /// Maps the block of `length` bytes behind `fd`.
+    pub fn map(fd: i32, length: usize) -> Option<Self> {
         let base = map_shared(fd, length).ok()?;
         (length > word::SLOTS).then_some(Self { base, length })
     }
