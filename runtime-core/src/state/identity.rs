@@ -6,7 +6,7 @@
 //! used. Opened the other way round, the process could be replaced in between.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Brief, Record, Root};
 use crate::sys::{pidfd, proc};
@@ -24,62 +24,57 @@ pub(crate) enum Init {
 
 impl Record {
     /// The first process, held by a pidfd.
-    pub(crate) fn init(&self, boot_id: &str) -> Result<Init> {
+    pub(crate) fn init(&self, root: &Root) -> Result<Init> {
         let brief = self.brief();
-        if !brief.names_process(boot_id) {
+        if !brief.names_process(root.boot_id()?) {
             return Ok(Init::Gone);
         }
-        let Some(pidfd) = brief.open()? else { return Ok(Init::Gone) };
-        Ok(match brief.stat()? {
-            Some(stat) if stat.is_alive() => Init::Alive(pidfd),
-            Some(_) => Init::Zombie(pidfd),
+        let pidfd = match pidfd::open(self.init_process_pid) {
+            Ok(pidfd) => pidfd,
+            Err(e) if is_gone(&e) => return Ok(Init::Gone),
+            Err(e) => return Err(failed(format!("pidfd_open({})", self.init_process_pid), e)),
+        };
+        Ok(match brief.lives(pidfd.as_fd(), root)? {
+            Some(true) => Init::Alive(pidfd),
+            Some(false) => Init::Zombie(pidfd),
             None => Init::Gone,
         })
     }
 }
 
 impl Brief<'_> {
-    /// Whether the record can name a process of this boot at all. A record without a start time names none.
-    fn names_process(&self, boot_id: &str) -> bool {
-        self.init_process_pid > 0 && self.init_process_start != 0 && self.boot_id == boot_id && !boot_id.is_empty()
-    }
-
     /// Whether the first process is there and has not ended; as cheaply as possible, for `list` asks it of each.
     pub(crate) fn is_alive(&self, root: &Root) -> Result<bool> {
         if !self.names_process(root.boot_id()?) {
             return Ok(false);
         }
-        match self.is_alive_by_inode(root)? {
-            Some(alive) => Ok(alive),
-            None => Ok(self.stat()?.is_some_and(|stat| stat.is_alive())),
-        }
+        // Without a number of its own a pidfd is of no use here.
+        let numbered = self.init_process_inode != 0 && root.pidfs().get() != Some(&false);
+        let lives = match numbered.then(|| pidfd::open(self.init_process_pid)) {
+            Some(Ok(pidfd)) => self.lives(pidfd.as_fd(), root)?,
+            Some(Err(e)) if is_gone(&e) => None,
+            _ => self.stat()?.map(|stat| stat.is_alive()),
+        };
+        Ok(lives == Some(true))
     }
 
-    /// The same by the inode number, in two thirds of the time that procfs takes. `None`: the record has none, or the
-    /// kernel does not tell processes apart by it.
-    fn is_alive_by_inode(&self, root: &Root) -> Result<Option<bool>> {
-        if self.init_process_inode == 0 || root.pidfs().get() == Some(&false) {
+    /// Whether the record can name a process of this boot at all. A record without a start time names none.
+    fn names_process(&self, boot_id: &str) -> bool {
+        self.init_process_pid > 0 && self.init_process_start != 0 && self.boot_id == boot_id && !boot_id.is_empty()
+    }
+
+    /// Whether the process of this pidfd, which has the pid on record, lives; `None`: it is not ours. By the inode number
+    /// that takes less than procfs does, but a record may lack it, and the kernel may not tell processes apart by it.
+    fn lives(&self, pidfd: BorrowedFd<'_>, root: &Root) -> Result<Option<bool>> {
+        if self.init_process_inode == 0 || !root.pidfs().get_or_init(|| pidfd::is_unique(pidfd)) {
+            return Ok(self.stat()?.map(|stat| stat.is_alive()));
+        }
+        let number = pidfd::inode(pidfd).map_err(|e| failed("fstat(pidfd)".into(), e))?;
+        if number != self.init_process_inode {
             return Ok(None);
         }
-        let Some(pidfd) = self.open()? else { return Ok(Some(false)) };
-        let look = || {
-            if !*root.pidfs().get_or_init(|| pidfd::is_unique(pidfd.as_fd())) {
-                return Ok(None);
-            }
-            let same = pidfd::inode(pidfd.as_fd())? == self.init_process_inode;
-            Ok(Some(same && !pidfd::has_ended(pidfd.as_fd())?))
-        };
-        look().map_err(|e| failed(format!("fstat(pidfd of {})", self.init_process_pid), e))
-    }
-
-    /// A pidfd of whoever has the pid now; `None`: nobody.
-    fn open(&self) -> Result<Option<OwnedFd>> {
-        match pidfd::open(self.init_process_pid) {
-            Ok(pidfd) => Ok(Some(pidfd)),
-            // EINVAL: the number now belongs to a thread, so to another process than ours.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => Ok(None),
-            Err(e) => Err(failed(format!("pidfd_open({})", self.init_process_pid), e)),
-        }
+        let ended = pidfd::has_ended(pidfd).map_err(|e| failed("poll(pidfd)".into(), e))?;
+        Ok(Some(!ended))
     }
 
     /// What procfs says about the pid, if it started when ours did.
@@ -90,6 +85,12 @@ impl Brief<'_> {
             Err(e) => Err(failed(format!("read(\"/proc/{}/stat\")", self.init_process_pid), e)),
         }
     }
+}
+
+/// Whether pidfd_open(2) says that no process has the pid. EINVAL, ENOENT on newer kernels: the number now belongs
+/// to a thread, so to another process than ours.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
 }
 
 fn failed(call: String, error: io::Error) -> Error {

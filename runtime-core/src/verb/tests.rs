@@ -80,6 +80,30 @@ fn a_pid_that_came_back_is_somebody_else() {
     }
 }
 
+#[test]
+fn a_pid_that_came_back_as_a_thread_is_somebody_else() {
+    let root = TempRoot::new();
+    let stop = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let stop = &stop;
+        scope.spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            stop.wait();
+        });
+        let mut made = record("c", None);
+        made.init_process_pid = told.recv().unwrap();
+        made.init_process_start = 1;
+        for inode in [0, 1] {
+            made.init_process_inode = inode;
+            plant(&root, &made);
+            assert_eq!(status(&root, "c"), Status::Stopped);
+            root.runtime().delete("c", false).unwrap();
+        }
+        stop.wait();
+    });
+}
+
 /// Where the kernel numbers processes for good, the number on record decides, not the start time.
 #[test]
 fn a_pid_that_came_back_has_another_number() {
@@ -99,6 +123,11 @@ fn a_pid_that_came_back_has_another_number() {
         plant(&root, record);
         assert_eq!(status(&root, "c"), wanted);
         assert_eq!(root.runtime().state("c").unwrap().status, wanted);
+        let found = root.runtime().container("c").unwrap();
+        assert_eq!(
+            (found.pidfd().is_some(), found.kill(0).is_ok()),
+            (wanted == Status::Running, wanted == Status::Running)
+        );
     }
     // As if the kernel did not.
     let older = Arc::new(Root::open(&root.0).unwrap());
