@@ -11,7 +11,7 @@ cases!["lifecycle":
     start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created, delete_force_is_idempotent,
     missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped, kill_of_created,
     kill_takes_all_of_a_shared_pid_namespace, pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing, run_detached,
-    run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
+    lives_on_without_its_first_thread, run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
 ];
 
 fn created_running_stopped_gone(t: &Test) -> Outcome {
@@ -257,6 +257,21 @@ fn delete_of_what_is_frozen_elsewhere(t: &Test) -> Outcome {
     t.wait_for("the foreign cgroup to be empty", || fs::remove_dir(&elsewhere).is_ok())?;
     check_eq!(deleted?.stderr, "", "output of delete");
     check_eq!(state.trim(), "FROZEN", "the foreign cgroup");
+    Ok(())
+}
+
+/// The kernel shows a process as a zombie whose first thread has ended, also while others run.
+fn lives_on_without_its_first_thread(t: &Test) -> Outcome {
+    t.create_ok(&t.bundle()?.probe(&["headless"]))?;
+    let status = format!("/proc/{}/status", t.state()?["pid"]);
+    t.ok(&["start", &t.id])?;
+    let zombie = || fs::read_to_string(&status).is_ok_and(|text| text.contains("State:\tZ"));
+    t.wait_for("the first thread to end", zombie)?;
+    check_eq!(t.state()?["status"], "running", "status");
+    t.fails(&["delete", &t.id], "running")?;
+    t.ok(&["kill", &t.id, "KILL"])?;
+    t.wait_status("stopped")?;
+    t.delete()?;
     Ok(())
 }
 

@@ -229,6 +229,7 @@ fn make(
     }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
+    record.init_process_inode = launch.inode();
     if !plan.namespaces.fork {
         dir.write(record)?;
     }
@@ -239,6 +240,7 @@ fn make(
     runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
+        record.init_process_inode = launch.inode();
         dir.write(record)?;
     }
     if let Some(socket) = pidfd_socket {
@@ -436,6 +438,7 @@ fn record(
         created: now(),
         boot_id: dir.root().boot_id()?.to_owned(),
         init_process_pid: 0,
+        init_process_inode: 0,
         init_process_start: 0,
         owner: facts.euid,
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),
