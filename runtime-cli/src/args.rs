@@ -263,7 +263,11 @@ fn bundle(command: Command) -> Command {
 fn events(command: Command) -> Command {
     command
         .about("Print statistics of a container, and when its memory runs out")
-        .arg(value("interval", "TIME", "Time between statistics").default_value("5s"))
+        .arg(
+            value("interval", "TIME", "Time between statistics")
+                .value_parser(crate::events::interval)
+                .default_value("5s"),
+        )
         .arg(switch("stats", "Print statistics once"))
         .arg(id())
 }

@@ -11,11 +11,11 @@ use runtime_core::state::Status;
 use runtime_core::verb::events::Event;
 use serde_json::{Map, Value, json};
 
-use crate::{flag, print, text};
+use crate::{flag, print};
 
 /// Prints statistics once with `--stats`, else everything until the container ends.
 pub fn events(container: &Container, matches: &ArgMatches) -> Result<(), String> {
-    let interval = duration(&text(matches, "interval")).ok_or("invalid value for flag -interval: parse error")?;
+    let interval = matches.try_get_one("interval").ok().flatten().copied().unwrap_or(Duration::ZERO);
     if interval.is_zero() {
         return Err("duration interval must be greater than 0".to_owned());
     }
@@ -173,6 +173,11 @@ fn filled<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
         Value::Bool(_) => false,
     };
     members.into_iter().filter(|(_, value)| !empty(value)).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// `--interval`, see [`duration`].
+pub fn interval(text: &str) -> Result<Duration, &'static str> {
+    duration(text).ok_or("parse error")
 }
 
 /// Go's syntax of durations: `1h2m3.5s`, `100ms`. A negative one counts as none.

@@ -27,7 +27,10 @@ pub fn find(given: Option<&OsStr>) -> Result<Root, String> {
         return Ok(Root { path: Path::new("/run").join(NAME), explicit: false });
     };
     let path = absolute(Path::new(&directory))?.join(NAME);
-    let failed = |error: std::io::Error| format!("root directory {}: {error}", path.display());
+    let failed = |error: std::io::Error| {
+        let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+        format!("the path in $XDG_RUNTIME_DIR must be writable by the user: mkdir {}: {cause}", path.display())
+    };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o1700)).map_err(failed)?;
     Ok(Root { path, explicit: false })

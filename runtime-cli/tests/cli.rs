@@ -292,4 +292,9 @@ fn the_directory_of_a_user() {
     assert_eq!((status, stderr.as_str()), (0, ""));
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(scratch.join("runtime")).unwrap().permissions());
     assert_eq!(mode & 0o7777, 0o1700);
+    let (status, _, stderr) = shell("XDG_RUNTIME_DIR=/proc/none USER=me unshare -U -r $RT list -q", &scratch.0);
+    assert_eq!(status, 1);
+    assert!(
+        stderr.contains("must be writable by the user: mkdir /proc/none/runtime: no such file or directory (ENOENT)")
+    );
 }

@@ -14,7 +14,7 @@ cases!["bad_input":
     namespace_file_missing, namespace_twice, namespace_unknown, unmapped_uid, mappings_without_user_namespace,
     rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination, env_without_equals,
     config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action, hostname_without_uts,
-    new_spec_version_is_accepted, what_is_no_version_is_refused,
+    new_spec_version_is_accepted, what_is_no_version_is_refused, null_is_absent,
 ];
 
 /// Runs it; it must refuse in one line that names `text`.
@@ -276,4 +276,25 @@ fn what_is_no_version_is_refused(t: &Test) -> Outcome {
         t.run_refused(&t.bundle()?.with("/ociVersion", json!(version)), "ersion")?;
     }
     Ok(())
+}
+
+/// Go's decoder leaves a member alone that is null, whatever its type: programs in Go write such.
+fn null_is_absent(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?.probe(&["exit", "0"]);
+    for pointer in [
+        "/process/terminal",
+        "/process/noNewPrivileges",
+        "/process/consoleSize",
+        "/process/user/additionalGids",
+        "/process/rlimits",
+        "/root/readonly",
+        "/hooks",
+        "/annotations",
+        "/linux/devices",
+        "/linux/seccomp",
+        "/linux/sysctl",
+    ] {
+        bundle.set(pointer, Value::Null);
+    }
+    t.run_ok(&bundle).map(drop)
 }

@@ -226,6 +226,10 @@ fn events_interval(t: &Test) -> Outcome {
     t.delete()?;
     check_eq!(output.code, 1, "exit status");
     check!(output.stderr.contains("duration interval must be greater than 0"), "{}", output.stderr);
+    // What is no duration is a misuse, whatever the container.
+    let output =
+        t.fails(&["events", "--interval", "abc", "missing"], "invalid value \\\"abc\\\" for flag -interval")?;
+    check!(output.stdout.starts_with("Incorrect Usage"), "stdout: {}", output.stdout);
     Ok(())
 }
 
