@@ -292,7 +292,7 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
         // A root nobody made holds nothing; one that was named is a mistake.
         Err(error) if error.kind() == IoErrorKind::NotFound && !explicit => return print::list(&[], format),
         Err(error) => {
-            let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+            let cause = print::cause(&error);
             return Err(format!("open {}: {cause}", runtime.root().display()));
         }
         Ok(_) => {}

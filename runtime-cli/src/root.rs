@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::args::NAME;
+use crate::print;
 
 /// The state directory.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub fn find(given: Option<&OsStr>) -> Result<Root, String> {
     };
     let path = absolute(Path::new(&directory))?.join(NAME);
     let failed = |error: std::io::Error| {
-        let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+        let cause = print::cause(&error);
         format!("the path in $XDG_RUNTIME_DIR must be writable by the user: mkdir {}: {cause}", path.display())
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
@@ -62,7 +63,7 @@ fn in_user_namespace() -> bool {
 
 /// `path` seen from the current directory.
 pub fn absolute(path: &Path) -> Result<PathBuf, String> {
-    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+    std::path::absolute(path).map_err(|error| format!("{}: {}", path.display(), print::cause(&error)))
 }
 
 /// Takes `.` and `..` out of an absolute path by its text alone, as Go's filepath.Clean does.

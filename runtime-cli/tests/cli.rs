@@ -298,3 +298,14 @@ fn the_directory_of_a_user() {
         stderr.contains("must be writable by the user: mkdir /proc/none/runtime: no such file or directory (ENOENT)")
     );
 }
+
+#[test]
+fn a_current_directory_that_is_gone() {
+    let scratch = Scratch::new("gone");
+    for verb in ["--root rel list", "create x"] {
+        let script = format!("mkdir d && cd d && rmdir ../d && $RT {verb}");
+        let (status, _, stderr) = shell(&script, &scratch.0);
+        assert_eq!(status, 1, "{verb}");
+        assert!(stderr.contains("no such file or directory (ENOENT)"), "{verb}: {stderr}");
+    }
+}
