@@ -35,13 +35,20 @@ pub(super) fn failed(place: &Place, what: &str, call: &str, name: &str, errno: E
     Error::system(format!("cannot {what} cgroup"), format!("{call}({name:?})"), errno as i32)
 }
 
-/// Opens the mount point, and makes sure that it is one.
-pub(super) fn mount_point(place: &Place) -> Result<OwnedFd> {
+/// Opens the mount point, of which the caller knows that it is one.
+fn known_mount_point(place: &Place) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let fail = |call: &str, errno: Errno| {
-        Error::system("cannot use control groups", format!("{call}({:?})", place.mount), errno as i32)
-    };
-    let root = open(place.mount.as_str(), flags, Mode::empty()).map_err(|e| fail("open", e))?;
+    open(place.mount.as_str(), flags, Mode::empty()).map_err(|errno| unusable(place, "open", errno))
+}
+
+fn unusable(place: &Place, call: &str, errno: Errno) -> Error {
+    Error::system("cannot use control groups", format!("{call}({:?})", place.mount), errno as i32)
+}
+
+/// Opens the mount point, and makes sure that it is one: what a record names may be something else by now.
+pub(super) fn mount_point(place: &Place) -> Result<OwnedFd> {
+    let fail = |call: &str, errno: Errno| unusable(place, call, errno);
+    let root = known_mount_point(place)?;
     let magic = if place.v2 { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC };
     match fstatfs(&root) {
         Ok(fs) if fs.filesystem_type() == magic => Ok(root),
@@ -86,7 +93,8 @@ impl Dir {
     }
 
     fn make_once(place: &Place, made: &mut Vec<String>) -> Result<Dir> {
-        let root = mount_point(place)?;
+        // The host was looked at just before.
+        let root = known_mount_point(place)?;
         let (above, name) = place.split();
         let parent = match above {
             "" => root,

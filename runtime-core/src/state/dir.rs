@@ -52,7 +52,7 @@ impl Dir {
     /// mkdirat(2) decides between two creators. For an instant the directory is there without a lock; a
     /// delete that comes in between takes the lock, finds no record and removes the directory, and then it is
     /// made anew here. Another creator may even have made it by then: whoever locks it first without a record
-    /// in it owns it.
+    /// in it owns it, see [`write_first`](Self::write_first).
     pub(crate) fn create(root: &Path, id: &str) -> Result<Self> {
         crate::id::check(id)?;
         let root = Arc::new(Root::create(root)?);
@@ -84,9 +84,6 @@ impl Dir {
         dir.lock()?;
         // Much will be made in it.
         dir.links = None;
-        if root.has(id, json::NAME)? {
-            return Err(exists());
-        }
         Ok(dir)
     }
 
@@ -161,6 +158,14 @@ impl Dir {
     /// Writes the record, as a whole or not at all. To be called with the lock held.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         json::write(self.as_fd(), record).map_err(|error| error.in_step("state"))
+    }
+
+    /// The same of a new container. Error Exists: the directory is another one's.
+    pub(crate) fn write_first(&self, record: &Record) -> Result<()> {
+        match json::write_first(self.as_fd(), record).map_err(|error| error.in_step("state"))? {
+            true => Ok(()),
+            false => Err(exists()),
+        }
     }
 
     /// A file for the note of a hook that is about to begin: behind what is written here comes its line of

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, renameat, renameat2};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::spec::Map;
@@ -275,23 +275,44 @@ fn read_file(mut file: File) -> Result<Vec<u8>> {
 /// Nothing is forced to a disk: what the record tells of does not outlive the host, and waiting for a disk four times
 /// was most of the time of a create (docs/architecture.md).
 pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
+    put(dir, record, || renameat(dir, TEMPORARY, dir, NAME))
+}
+
+/// The same, unless there is a record: false.
+pub(super) fn write_first(dir: BorrowedFd<'_>, record: &Record) -> Result<bool> {
+    let rename = || match renameat2(dir, TEMPORARY, dir, NAME, RenameFlags::RENAME_NOREPLACE) {
+        // The file system cannot; the lock keeps others from coming in between.
+        Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EEXIST),
+            Err(Errno::ENOENT) => renameat(dir, TEMPORARY, dir, NAME),
+            Err(errno) => Err(errno),
+        },
+        result => result,
+    };
+    match put(dir, record, rename) {
+        Err(error) if error.errno() == Some(libc::EEXIST) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+fn put(dir: BorrowedFd<'_>, record: &Record, rename: impl FnOnce() -> nix::Result<()>) -> Result<()> {
     let text = compose(record)?;
     if text.len() as u64 > MAX {
         return Err(bad(format!("{} bytes are more than the {MAX} that could be read again", text.len())));
     }
-    write_text(dir, &text).inspect_err(|_| {
+    write_text(dir, &text, rename).inspect_err(|_| {
         // Of no use to anyone; a full file system is glad of the room.
         let _ = unlinkat(dir, TEMPORARY, UnlinkatFlags::NoRemoveDir);
     })
 }
 
-fn write_text(dir: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
+fn write_text(dir: BorrowedFd<'_>, text: &[u8], rename: impl FnOnce() -> nix::Result<()>) -> Result<()> {
     let fail = |call: String| move |e: std::io::Error| Error::io("write the container's record", call, e);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, TEMPORARY, flags, Mode::from_bits_truncate(0o600))
         .map_err(|e| fail(format!("openat({TEMPORARY:?}, O_CREAT, 0600)"))(e.into()))?;
     File::from(fd).write_all(text).map_err(fail(format!("write({TEMPORARY:?}, {} bytes)", text.len())))?;
-    renameat(dir, TEMPORARY, dir, NAME).map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))
+    rename().map_err(|e| fail(format!("renameat({TEMPORARY:?}, {NAME:?})"))(e.into()))
 }
 
 fn bad(why: String) -> Error {

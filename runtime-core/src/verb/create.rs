@@ -59,10 +59,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
         Console::Socket(path) => Some(Master::socket(path)?),
     };
     let mut dir = Dir::create(&runtime.options.root, request.id)?;
-    let mut record = record(&dir, request, &facts, &plan, &spec, text, &bundle, inline).inspect_err(|_| {
-        let _ = dir.remove();
-    })?;
     let mut place = Site { cgroup: None, manager, ear: None, root: None };
+    let mut record =
+        intend(&dir, &mut place, || record(&dir, request, &facts, &plan, &spec, text, &bundle, inline), &plan)?;
     let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
@@ -85,6 +84,21 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
             })
         }
     }
+}
+
+/// The intent: once it is written, `delete --force` knows what may exist. If that fails, nothing does.
+fn intend(dir: &Dir, place: &mut Site, record: impl FnOnce() -> Result<Record>, plan: &Plan) -> Result<Record> {
+    let written = record().and_then(|mut record| {
+        if plan.root.shared {
+            let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
+            record.root_mount = Some(prepared.record.clone());
+        }
+        dir.write_first(&record).map(|()| record)
+    });
+    written.inspect_err(|_| {
+        // Another one's has a record, and stays.
+        let _ = dir.remove_unrecorded();
+    })
 }
 
 /// The plan alone, and what it names that is not there.
@@ -169,12 +183,6 @@ fn make(
     place: &mut Site,
     console: Option<Master<'_>>,
 ) -> Result<(Arc<OwnedFd>, Option<OwnedFd>)> {
-    if plan.root.shared {
-        let prepared = place.root.insert(Prepared::new(&plan.root.path)?);
-        record.root_mount = Some(prepared.record.clone());
-    }
-    // The intent: from here on `delete --force` knows what may exist.
-    dir.write(record)?;
     if let Some(prepared) = &place.root {
         prepared.attach()?;
     }

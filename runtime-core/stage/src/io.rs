@@ -47,7 +47,6 @@ pub const RECORD: usize = REPORT + NOTE_MOST;
 pub struct Io {
     /// Memory shared with the parent.
     pub block: Block,
-    socket: i32,
     /// Times are taken.
     timed: bool,
 }
@@ -55,12 +54,12 @@ pub struct Io {
 impl Io {
     /// Over a mapped block.
     pub fn new(block: Block) -> Self {
-        Self { block, socket: block.get(word::SOCKET) as i32, timed: block.get(word::TIMELINE) != 0 }
+        Self { block, timed: block.get(word::TIMELINE) != 0 }
     }
 
     /// The message socket.
     pub fn socket(&self) -> i32 {
-        self.socket
+        self.block.get(word::SOCKET) as i32
     }
 
     /// Notes what is about to be done, before it is done.
@@ -82,19 +81,19 @@ impl Io {
 
     /// Tells the parent something.
     pub fn tell(&self, kind: u32, payload: u64) -> Result<()> {
-        sys::write(self.socket, &packet(kind, payload)).map(drop)
+        sys::write(self.socket(), &packet(kind, payload)).map(drop)
     }
 
     /// Tells the parent something, with a descriptor.
     pub fn hand_over(&self, kind: u32, payload: u64, fd: i32) -> Result<()> {
-        sys::send_descriptor(self.socket, &packet(kind, payload), fd)
+        sys::send_descriptor(self.socket(), &packet(kind, payload), fd)
     }
 
     /// Waits for GO; the descriptor that came with it, or -1.
     pub fn wait(&self) -> Result<i32> {
         let mut packet = [0; message::LENGTH];
         loop {
-            match sys::receive(self.socket, &mut packet) {
+            match sys::receive(self.socket(), &mut packet) {
                 Ok((message::LENGTH, fd)) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(fd),
                 Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
                 Err(fail) if fail.is(errno::EINTR) => {}
@@ -107,7 +106,7 @@ impl Io {
     pub fn wait_plainly(&self) -> Result<()> {
         let mut packet = [0; message::LENGTH];
         loop {
-            match sys::read(self.socket, &mut packet) {
+            match sys::read(self.socket(), &mut packet) {
                 Ok(message::LENGTH) if packet.starts_with(&message::GO.to_le_bytes()) => return Ok(()),
                 Ok(_) => return Err(Fail::refuse(Refusal::ParentGone)),
                 Err(fail) if fail.is(errno::EINTR) => {}

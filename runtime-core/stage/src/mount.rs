@@ -127,17 +127,15 @@ fn bind<'a>(
     } else {
         host_tree(io, mount.slot, plan.text(mount.fstype)?, recursive | itself)?
     };
-    let source = sys::stat(tree, Z::EMPTY)?;
-    if source.is(Stat::LINK) && mount.flags & mount_flag::COPY_LINK != 0 {
+    if mount.flags & mount_flag::COPY_LINK != 0 && sys::stat(tree, Z::EMPTY)?.is(Stat::LINK) {
         return copy_link(root, plan.text(mount.target)?, tree);
     }
     if mount.flags & mount_flag::PROCFS_ROOT != 0
-        && !(source.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
+        && !(sys::stat(tree, Z::EMPTY)?.inode == PROC_ROOT && sys::filesystem_magic(tree)? == PROC_MAGIC)
     {
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
-    let shape = if source.is(Stat::DIRECTORY) { Make::Directory } else { Make::File };
-    target(plan, root, mount, shape, folder)?.cover(tree)?;
+    target(plan, root, mount, &Cover::Clone(tree), folder)?.cover(tree)?;
     dress(plan, io, mount, tree)?;
     if mount.slot == NO_SLOT {
         sys::close(tree);
@@ -154,7 +152,7 @@ fn filesystem<'a>(
     folder: &mut path::Folder<'a>,
     mount: &Mount,
 ) -> Result<(i32, bool)> {
-    let target = target(plan, root, mount, Make::Directory, folder)?;
+    let target = target(plan, root, mount, &Cover::Filesystem, folder)?;
     let plain = target.plain;
     if mount.flags & mount_flag::BY_MOUNT != 0 {
         return by_mount(plan, io, root, mount, target.open()?).map(|()| (-1, plain));
@@ -232,23 +230,55 @@ impl Target {
     }
 }
 
+/// What goes there.
+enum Cover {
+    Filesystem,
+    Clone(i32),
+}
+
+impl Cover {
+    /// What it must go on.
+    fn shape(&self) -> Result<Make> {
+        match self {
+            Self::Clone(tree) if !sys::stat(*tree, Z::EMPTY)?.is(Stat::DIRECTORY) => Ok(Make::File),
+            _ => Ok(Make::Directory),
+        }
+    }
+
+    /// A place reached through no link, see [`path::make_plain`]. Whether a clone fits what is there, the kernel sees.
+    fn place<'a>(&self, folder: &mut path::Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
+        if matches!(self, Self::Filesystem) {
+            return path::make_plain(folder, root, path);
+        }
+        if let Some(fd) = path::find_plain(root, path, 0)? {
+            return Ok(Place::of((fd, true)));
+        }
+        match self.shape()? {
+            Make::Directory => path::make_plain_missing(folder, root, path),
+            Make::File => path::walk_plain(root, path, Make::File).map(|fd| Place::of((fd, false))),
+        }
+    }
+}
+
 /// Finds where a mount goes, or makes it.
 ///
 /// What the plan checked of the destination it checked by name, so a destination that turns out to lead through a
 /// link is checked again here.
-fn target<'a>(plan: &Plan<'a>, root: i32, mount: &Mount, shape: Make, folder: &mut path::Folder<'a>) -> Result<Target> {
+fn target<'a>(
+    plan: &Plan<'a>,
+    root: i32,
+    mount: &Mount,
+    cover: &Cover,
+    folder: &mut path::Folder<'a>,
+) -> Result<Target> {
     let path = plan.text(mount.target)?;
     if mount.flags & mount_flag::TARGET_ITSELF != 0 {
         // What is above its last component may be a link.
         folder.leave();
-        return target_itself(root, path, shape).map(|found| Target { place: Place::of(found), plain: false });
+        return target_itself(root, path, cover.shape()?).map(|found| Target { place: Place::of(found), plain: false });
     }
     let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
-    let made = match shape {
-        Make::Directory => path::make_plain_in(folder, root, path),
-        Make::File => path::make_plain(root, path, shape).map(Place::of),
-    };
-    match made {
+    match cover.place(folder, root, path) {
         Err(fail) if ordinary && (fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR)) => {
             return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
         }
@@ -258,7 +288,7 @@ fn target<'a>(plan: &Plan<'a>, root: i32, mount: &Mount, shape: Make, folder: &m
     // It may lead above the folder, and what is mounted there covers it.
     folder.leave();
     let (fd, existed) = match path::open(root, path, 0) {
-        Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, shape)?, false),
+        Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, cover.shape()?)?, false),
         result => (result?, true),
     };
     let (there, top) = (sys::stat(fd, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);

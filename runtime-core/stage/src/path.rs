@@ -110,14 +110,22 @@ impl Place {
     }
 }
 
-/// As [`make_plain`], for a directory, with the help of the last one's folder.
-pub fn make_plain_in<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
+/// The directory that `path`, in which nothing is a link, names, made if it is missing, with every one above it. What
+/// is last may be in `folder`, or comes to be. ELOOP: there is a link on the way.
+pub fn make_plain<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
+    if folder.holds(path, &mut Name::new())?.is_none()
+        && let Some(fd) = find_plain(root, path, O_DIRECTORY)?
+    {
+        return Ok(Place::of((fd, true)));
+    }
+    make_plain_missing(folder, root, path)
+}
+
+/// The same of what is known to be missing, unless it is in `folder`.
+pub fn make_plain_missing<'a>(folder: &mut Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
     let mut name = Name::new();
     if let Some(parent) = folder.holds(path, &mut name)? {
         return make_directory_in(parent, name);
-    }
-    if let Some(fd) = find_plain(root, path, O_DIRECTORY)? {
-        return Ok(Place::of((fd, true)));
     }
     let (above, last) = split_last(path.bytes());
     if !above.is_empty() && is_name(last) {
@@ -143,18 +151,8 @@ fn make_directory_in(parent: i32, name: Name) -> Result<Place> {
     }
 }
 
-/// Opens (O_PATH) what `path`, in which nothing is a link, names, making it and every missing directory above it;
-/// and whether it was there. ELOOP: there is a link on the way.
-pub fn make_plain(root: i32, path: Z<'_>, make: Make) -> Result<(i32, bool)> {
-    let shape = if make == Make::Directory { O_DIRECTORY } else { 0 };
-    match find_plain(root, path, shape)? {
-        Some(fd) => Ok((fd, true)),
-        None => walk_plain(root, path, make).map(|fd| (fd, false)),
-    }
-}
-
-/// What `path` names, if it is there.
-fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
+/// What `path`, in which nothing is a link, names, if it is there. ELOOP: there is a link on the way.
+pub fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
     match sys::openat2(root, path, O_PATH | shape, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS) {
         Err(fail) if fail.is(errno::ENOENT) => Ok(None),
         result => result.map(Some),
@@ -162,7 +160,7 @@ fn find_plain(root: i32, path: Z<'_>, shape: i32) -> Result<Option<i32>> {
 }
 
 /// Goes down component by component, making what is missing.
-fn walk_plain(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
+pub fn walk_plain(root: i32, path: Z<'_>, make: Make) -> Result<i32> {
     let mut buffer = Buffer::new();
     buffer.push(path.bytes())?;
     let (mut at, mut done) = (root, 0);

@@ -4,7 +4,7 @@ use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
 use crate::mount;
 use crate::path::{self, Make};
-use crate::sys::{self, AT_FDCWD, O_DIRECTORY, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
+use crate::sys::{self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
 use crate::wire::{List, NO_SLOT, Plan, Text, Z, flag};
 
 /// Puts the standard streams in place and keeps them there.
@@ -50,6 +50,10 @@ pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
             Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => return Ok(true),
             Err(fail) => return Err(fail),
         }
+    }
+    // The "/" that was just entered needs no proof.
+    if cwd.bytes() == b"/" && plan.header.flags & flag::EXEC == 0 {
+        return Ok(false);
     }
     // Here, and not when all is done: a filter that forbids getcwd to the program is none of our business.
     prove_directory(io).map(|()| false)
@@ -262,23 +266,24 @@ pub fn close_fds(plan: &Plan<'_>, io: &Io) -> Result<()> {
         }
         first += 1;
     }
-    let mut keep = [io.socket(), -1, -1];
+    // In the order of their numbers, so that each moves down to a place that none of the others has.
+    let mut keep = [(io.socket(), word::SOCKET), (-1, 0), (-1, 0)];
     for (room, slot) in keep.iter_mut().skip(1).zip([header.gate, header.status]) {
         if slot != NO_SLOT {
-            *room = io.slot(slot)?;
+            *room = (io.slot(slot)?, word::SLOTS + 4 * slot as usize);
         }
     }
     keep.sort_unstable();
-    let mut from = first as u32;
-    for fd in keep.into_iter().filter(|fd| *fd >= first) {
-        let fd = fd as u32;
-        if fd > from {
-            sys::close_range(from, fd - 1)?;
+    for (fd, word) in keep.into_iter().filter(|(fd, _)| *fd >= 0) {
+        if fd == first {
+            sys::fcntl(fd, F_SETFD, FD_CLOEXEC)?;
+        } else {
+            sys::dup3(fd, first, O_CLOEXEC)?;
         }
-        sys::fcntl(fd as i32, F_SETFD, FD_CLOEXEC)?;
-        from = fd + 1;
+        io.block.set(word, first as u32);
+        first += 1;
     }
-    sys::close_range(from, u32::MAX)
+    sys::close_range(first as u32, u32::MAX)
 }
 
 /// Signals the caller ignored must not stay ignored. The parent tells which, long before we are here; should it
