@@ -241,7 +241,7 @@ fn preserved_descriptors_must_be_there() {
     let missing = |at: u32, count: u32, fd: u32| {
         format!(
             "\"runtime create failed: unable to stat preserved-fd {at} (of {count}): fcntl({fd}, F_GETFD): bad file \
-             number (EBADF)\""
+             descriptor (EBADF)\""
         )
     };
     let (_, _, stderr) = shell(&format!("exec 3</dev/null 4>&-; {create} 2 x"), &scratch.0);

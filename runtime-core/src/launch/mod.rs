@@ -210,8 +210,9 @@ impl<'a> Launch<'a> {
 
     /// Lets the program begin as soon as all is set up, without asking. Before it, its pid must be on record.
     pub(crate) fn let_begin(&self) {
-        // These maps can only be compared when the stage is ready.
-        if self.plan.namespaces.joined_maps.is_none() {
+        // These maps can only be compared when the stage is ready; and a shell keeps the mode of the terminal that it
+        // finds, which is set when its master arrives here.
+        if self.plan.namespaces.joined_maps.is_none() && self.plan.terminal.is_none() {
             self.block.block().set(word::MAY_BEGIN, 1);
         }
     }
