@@ -19,6 +19,7 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
             println!("{}", crate::sys::kernel());
             0
         }
+        ("without", [call, program, rest @ ..]) => without(call.parse().unwrap_or(0), program, rest),
         ("write-fds", [path]) => status(std::fs::write(path, crate::report::descriptors().to_string())),
         ("notify", [message, then @ ..]) => notify(message, then),
         ("echo", words) => {
@@ -30,6 +31,15 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
             98
         }
     }
+}
+
+/// Becomes a program for which a system call is missing.
+fn without(call: u32, program: &str, args: &[&str]) -> i32 {
+    use std::os::unix::process::CommandExt;
+    if !crate::sys::without(call) {
+        return 96;
+    }
+    status(Err(std::process::Command::new(program).args(args).exec()))
 }
 
 /// 0, or the errno of the failure (so that a test sees which).

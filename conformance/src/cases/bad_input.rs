@@ -15,6 +15,7 @@ cases!["bad_input":
     rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination, env_without_equals,
     config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action, hostname_without_uts,
     new_spec_version_is_accepted, what_is_no_version_is_refused, null_is_absent,
+    a_file_on_a_directory,
 ];
 
 /// Runs it; it must refuse in one line that names `text`.
@@ -297,4 +298,19 @@ fn null_is_absent(t: &Test) -> Outcome {
         bundle.set(pointer, Value::Null);
     }
     t.run_ok(&bundle).map(drop)
+}
+
+/// Docker matches the words: it asks whether that was meant, and exits with 127.
+fn a_file_on_a_directory(t: &Test) -> Outcome {
+    let (file, folder) = (t.folder.join("file"), t.folder.join("folder"));
+    fs::write(&file, "")?;
+    fs::create_dir(&folder)?;
+    for (source, destination) in [(&file, "/tmp"), (&folder, "/etc/passwd")] {
+        for options in [&["bind"][..], &["rbind", "ro"]] {
+            let mut bundle = t.bundle()?;
+            bundle.mount(destination, "bind", &source.to_string_lossy(), options);
+            t.run_refused(&bundle, "not a directory")?;
+        }
+    }
+    Ok(())
 }

@@ -3,6 +3,8 @@
 
 use crate::bundle::Bundle;
 use crate::cases;
+use crate::report::Report;
+use crate::stepper::without_newer_calls;
 use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use std::fs;
 use std::process::Command;
 
 cases!["kernel":
-    features_are_as_old_as_the_table_says, without_memfd_flags, without_anonymous_programs, without_cgroup_kill, without_mount_attributes,
+    features_are_as_old_as_the_table_says, without_memfd_flags, without_anonymous_programs, without_cgroup_kill, without_mount_attributes, without_attributes_of_clones,
     below_the_floor_is_told,
 ];
 
@@ -67,7 +69,9 @@ fn without(t: &Test, bundle: &Bundle, faults: &[&str]) -> Outcome<crate::command
     }
     bundle.save()?;
     let log = t.folder.join("strace.log").to_string_lossy().into_owned();
-    let before = [&["strace", "-f", "-qq", "-o", &log][..], faults].concat();
+    let without = without_newer_calls();
+    let without: Vec<&str> = without.iter().map(String::as_str).collect();
+    let before = [&without[..], &["strace", "-f", "-qq", "-o", &log], faults].concat();
     let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     check!(text.contains("(INJECTED)"), "nothing was taken away by {faults:?}");
@@ -138,6 +142,22 @@ fn without_cgroup_kill(t: &Test) -> Outcome {
 /// Before 5.12; more of it is in `mounting::without_mount_setattr`.
 fn without_mount_attributes(t: &Test) -> Outcome {
     works_without(t, &["-e", "trace=mount_setattr", "-e", "inject=mount_setattr:error=ENOSYS"])
+}
+
+/// Before 6.15: a read-only path is cloned, mounted, and then made read-only.
+fn without_attributes_of_clones(t: &Test) -> Outcome {
+    if !t.runtime.is_ours() {
+        return skip("how others do without is their affair");
+    }
+    let bundle = t.bundle()?.with("/linux/readonlyPaths", json!(["/proc/sys"])).probe(&["report"]);
+    bundle.save()?;
+    let before = without_newer_calls();
+    let before: Vec<&str> = before.iter().map(String::as_str).collect();
+    let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    check_eq!(output.code, 0, "exit status: {}", output.stderr);
+    let report = Report::parse(&output.stdout)?;
+    check!(report.mounted_with("/proc/sys", "ro"), "it is not read-only");
+    Ok(())
 }
 
 /// What every supported kernel has: without it nothing is started, and the message names the call.

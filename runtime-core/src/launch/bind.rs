@@ -11,7 +11,7 @@ use super::idmount::Mappings;
 use super::node::Nodes;
 use super::shared;
 use crate::cgroup::Cgroup;
-use crate::plan::{MountKind, Plan, SlotSource, Source};
+use crate::plan::{MountKind, Plan, Propagation, SlotSource, Source};
 use crate::spec::Problem;
 use crate::sys::{fd, mount};
 use crate::{Error, ErrorKind, Result};
@@ -21,6 +21,8 @@ pub(super) struct Table {
     numbers: Vec<RawFd>,
     opened: Vec<OwnedFd>,
     lowest: RawFd,
+    /// The mounts of the root's tree are slaves already.
+    pub(super) root_is_slave: bool,
 }
 
 /// What the caller of a launch has open already.
@@ -34,7 +36,12 @@ pub(super) struct Held<'a> {
 impl Table {
     /// Opens the plan's slots. No descriptor is numbered below `lowest`, where the program's own will be.
     pub(super) fn open(plan: &Plan, cgroup: Option<&Cgroup>, held: &Held<'_>, lowest: RawFd) -> Result<Self> {
-        let mut table = Self { numbers: Vec::with_capacity(plan.slots.len() + 8), opened: Vec::new(), lowest };
+        let mut table = Self {
+            numbers: Vec::with_capacity(plan.slots.len() + 8),
+            opened: Vec::new(),
+            lowest,
+            root_is_slave: false,
+        };
         let (mut mappings, nodes) = (Mappings::default(), Nodes::default());
         for (index, source) in plan.slots.iter().enumerate() {
             let known = match source {
@@ -47,7 +54,16 @@ impl Table {
                 continue;
             }
             let root = matches!(&plan.root.source, Source::Slot(slot) if usize::from(slot.0) == index);
-            let opened = open(source, cgroup, &nodes, root).map_err(|error| explain(plan, index, source, error))?;
+            let opened = match source {
+                SlotSource::Clone { path, recursive, .. } if root => {
+                    open_root(plan, path, *recursive).map(|(tree, slave)| {
+                        table.root_is_slave = slave;
+                        tree
+                    })
+                }
+                _ => open(source, cgroup, &nodes),
+            };
+            let opened = opened.map_err(|error| explain(plan, index, source, error))?;
             if let SlotSource::Clone { path, idmap: Some(idmap), .. } = source {
                 mappings.apply(&opened, idmap, path).map_err(|error| error.or_at(pointer(plan, index)))?;
             }
@@ -108,13 +124,23 @@ pub(super) fn asked(plan: &Plan, number: u64) -> Result<OwnedFd> {
     tree.map_err(|error| not_cloned(path, error).at(step_pointer(plan, Step::Mount, number as usize)))
 }
 
-/// Opens one slot. The root of the file system must be a directory, which a slash at the end asks the kernel to check.
-fn open(source: &SlotSource, cgroup: Option<&Cgroup>, nodes: &Nodes, root: bool) -> io::Result<OwnedFd> {
+/// Clones the root of the file system, which must be a directory: a slash at the end asks the kernel to check. True: as
+/// slaves, where that is what they are to be first.
+fn open_root(plan: &Plan, path: &str, recursive: bool) -> io::Result<(OwnedFd, bool)> {
+    let path = CString::new(format!("{path}/"))?;
+    if recursive && plan.root.tree.first() == Some(&Propagation::RSLAVE) {
+        match mount::clone_slaves(&path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
+            result => return result.map(|tree| (tree, true)),
+        }
+    }
+    mount::clone_tree(None, &path, recursive).map(|tree| (tree, false))
+}
+
+/// Opens one slot.
+fn open(source: &SlotSource, cgroup: Option<&Cgroup>, nodes: &Nodes) -> io::Result<OwnedFd> {
     match source {
         SlotSource::Node { path, mode, number, owner } => nodes.make(path, *mode, *number, *owner),
-        SlotSource::Clone { path, recursive, .. } if root => {
-            mount::clone_tree(None, &CString::new(format!("{path}/"))?, *recursive)
-        }
         SlotSource::Init | SlotSource::Root => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         SlotSource::Clone { path, recursive, itself: true, .. } => {
             mount::clone_itself(&CString::new(path.as_str())?, *recursive)

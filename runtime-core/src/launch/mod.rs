@@ -138,7 +138,7 @@ impl<'a> Launch<'a> {
             Channel::pair().map_err(|e| Error::io("cannot talk to the stage", "socketpair()", e))?;
         let (v2, tasks) = entry.map_or((None, Vec::new()), |entry| (entry.v2, entry.v1_tasks));
         let timed = descriptors.timed;
-        let extra = Extra { cgroups, ..extra(&mut table, descriptors, &tasks)? };
+        let extra = Extra { cgroups, root_is_slave: table.root_is_slave, ..extra(&mut table, descriptors, &tasks)? };
         let socket = table.own(theirs)?;
         let block = block(plan, &extra, &table, socket, timed)?;
         let mut keep = table.numbers().to_vec();
@@ -210,8 +210,7 @@ impl<'a> Launch<'a> {
 
     /// Lets the program begin as soon as all is set up, without asking. Before it, its pid must be on record.
     pub(crate) fn let_begin(&self) {
-        // These maps can only be compared when the stage is ready; and a shell keeps the mode of the terminal that it
-        // finds, which is set when its master arrives here.
+        // These maps can only be compared when the stage is ready, and the terminal must be ours before it is the program's.
         if self.plan.namespaces.joined_maps.is_none() && self.plan.terminal.is_none() {
             self.block.block().set(word::MAY_BEGIN, 1);
         }

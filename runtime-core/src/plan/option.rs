@@ -49,7 +49,7 @@ pub struct Propagation(pub u64);
 impl Propagation {
     pub(super) const PRIVATE: Self = Self(ms::PRIVATE);
     pub(super) const RPRIVATE: Self = Self(ms::PRIVATE | ms::REC);
-    pub(super) const RSLAVE: Self = Self(ms::SLAVE | ms::REC);
+    pub(crate) const RSLAVE: Self = Self(ms::SLAVE | ms::REC);
 
     /// True if nothing that happens on this side is seen on the other from here on.
     pub(super) fn sends_nothing(self) -> bool {

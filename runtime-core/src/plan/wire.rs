@@ -20,6 +20,8 @@ pub(crate) struct Extra {
     pub status: Option<u32>,
     /// Which directories of the placement the container has.
     pub cgroups: Vec<bool>,
+    /// The mounts of the root's tree are slaves already.
+    pub root_is_slave: bool,
 }
 
 /// An encoded plan, and how many pointers execve will need.
@@ -74,7 +76,7 @@ pub(crate) fn encode(plan: &Plan, extra: &Extra) -> Encoded {
     let mut header = Header { magic: wire::MAGIC, flags: flags(plan), ..Header::default() };
     descriptors(&mut header, &mut arena, extra);
     namespaces(&mut header, &mut arena, plan);
-    filesystem(&mut header, &mut arena, plan, &extra.cgroups);
+    filesystem(&mut header, &mut arena, plan, extra);
     process(&mut header, &mut arena, plan);
     privileges(&mut header, &mut arena, plan);
     hooks(&mut header, &mut arena, plan);
@@ -166,16 +168,18 @@ fn source(arena: &mut Arena, source: Option<&Source>, cgroups: &[bool]) -> (u32,
     }
 }
 
-fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, cgroups: &[bool]) {
+fn filesystem(header: &mut Header, arena: &mut Arena, plan: &Plan, extra: &Extra) {
     (header.root_slot, header.root_path) = source(arena, Some(&plan.root.source), &[]);
     if !plan.hooks.host.is_empty() || !plan.hooks.create_container.is_empty() {
         header.root_at = arena.text(&plan.root.path);
     }
     header.root_propagation = plan.root.while_preparing.0 as u32;
-    header.tree_propagation = propagations(arena, &plan.root.tree);
+    let tree = &plan.root.tree;
+    let rest = tree.strip_prefix(&[super::Propagation::RSLAVE]).filter(|_| extra.root_is_slave);
+    header.tree_propagation = propagations(arena, rest.unwrap_or(tree));
     header.final_propagation = plan.root.propagation.map_or(0, |propagation| propagation.0 as u32);
     header.hidden = arena.texts(plan.root.hidden.iter().map(String::as_str));
-    let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step, cgroups)).collect();
+    let mounts: Vec<wire::Mount> = plan.mounts.iter().map(|step| mount(arena, step, &extra.cgroups)).collect();
     header.mounts = arena.list(&mounts);
     let devices: Vec<wire::Device> = plan.devices.iter().map(|node| device(arena, node)).collect();
     header.devices = arena.list(&devices);

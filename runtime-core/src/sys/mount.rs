@@ -15,6 +15,18 @@ pub(crate) fn clone_itself(path: &CStr, recursive: bool) -> io::Result<OwnedFd> 
     clone(None, path, libc::AT_SYMLINK_NOFOLLOW | if recursive { libc::AT_RECURSIVE } else { 0 })
 }
 
+/// As [`clone_tree`] of a tree, every mount of which is a slave from the beginning. Error ENOSYS: before Linux 6.15.
+pub(crate) fn clone_slaves(path: &CStr) -> io::Result<OwnedFd> {
+    const OPEN_TREE_ATTR: libc::c_long = 467;
+    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_SLAVE, userns_fd: 0 };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32;
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: path and attributes outlive the call, the size is theirs; the result is a new descriptor or an error.
+    unsafe {
+        descriptor(libc::syscall(OPEN_TREE_ATTR, libc::AT_FDCWD, path.as_ptr(), flags, &raw const attributes, size))
+    }
+}
+
 fn clone(dir: Option<&dyn AsFd>, path: &CStr, more: i32) -> io::Result<OwnedFd> {
     let dir = dir.map_or(libc::AT_FDCWD, |dir| dir.as_fd().as_raw_fd());
     let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | more as u32;

@@ -254,6 +254,7 @@ impl Random {
             gate: self.maybe(Self::small),
             status: self.maybe(Self::small),
             cgroups: self.list(Self::coin),
+            root_is_slave: false,
         }
     }
 }
