@@ -12,6 +12,7 @@ cases!["cli":
     list_json_and_quiet, ps_json, options_with_equals_sign, root_slash_is_refused, exec_exit_code, exec_error_is_255,
     exec_environment_and_user, exec_in_stopped, exec_detached_pid_file, exec_cap_is_not_inheritable, spec_writes_a_config,
     spec_is_runcs, spec_does_not_overwrite, features_is_json, stdout_full, log_in_a_missing_folder, preserve_fds,
+    no_log_is_told_as_json, an_empty_verb_is_help,
 ];
 
 fn version_line_names_the_runtime(t: &Test) -> Outcome {
@@ -360,5 +361,20 @@ fn preserve_fds(t: &Test) -> Outcome {
     let output = t.finish(t.command(&["sh", "-c", leak, "sh"], &["run", "--bundle", &path, &t.id]))?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2], "descriptors without");
+    Ok(())
+}
+
+/// Who asked for JSON gets it on stderr when the log cannot be opened.
+fn no_log_is_told_as_json(t: &Test) -> Outcome {
+    let log = t.folder.join("no/such/log").to_string_lossy().into_owned();
+    let output = t.fails(&["--log-format", "json", "--log", &log, "list"], "no such file or directory")?;
+    let record: Value = serde_json::from_str(&output.stderr)?;
+    check_eq!(record["level"], "error", "level");
+    check!(record["msg"].as_str().is_some_and(|message| message.contains(&log)), "msg: {}", record["msg"]);
+    Ok(())
+}
+
+fn an_empty_verb_is_help(t: &Test) -> Outcome {
+    check!(t.ok(&[""])?.stdout.contains("--root"), "no help");
     Ok(())
 }

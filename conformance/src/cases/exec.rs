@@ -260,6 +260,7 @@ fn messages_of_failures(t: &Test) -> Outcome {
     let bundle = t.bundle()?;
     let root = bundle.rootfs();
     fs::write(root.join("plain"), "x")?;
+    fs::write(root.join("bin/plain"), "x")?;
     let script = |name: &str, text: &str| -> Outcome {
         use std::os::unix::fs::PermissionsExt;
         fs::write(root.join(name), text)?;
@@ -273,6 +274,8 @@ fn messages_of_failures(t: &Test) -> Outcome {
         ("no-such", "exec: \"no-such\": executable file not found in $PATH"),
         ("/no/such", "exec: \"/no/such\": stat /no/such: no such file or directory"),
         ("/plain", "exec: \"/plain\": permission denied"),
+        // Of a name it says that there is no such program: what Docker takes for 127, not 126.
+        ("plain", "exec: \"plain\": executable file not found in $PATH"),
         ("/bad", "exec /bad: no such file or directory"),
         ("/noexec", "exec /noexec: exec format error"),
     ] {

@@ -10,7 +10,7 @@ use std::time::Duration;
 cases!["live":
     pause_stops_everything, pause_twice, resume_of_running, pause_of_created, ps_table_has_a_header, ps_options, ps_of_stopped,
     update_changes_limits, update_from_stdin, update_refused_changes_nothing, update_of_stopped, update_sizes_have_units,
-    events_once, events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told, checkpoint_has_help,
+    events_once, pressure_is_told, events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told, checkpoint_has_help,
 ];
 
 fn pause_stops_everything(t: &Test) -> Outcome {
@@ -194,6 +194,24 @@ fn events_once(t: &Test) -> Outcome {
     Ok(())
 }
 
+/// The kernel keeps it in version 2 whatever the controllers are, on a host with both versions too.
+fn pressure_is_told(t: &Test) -> Outcome {
+    t.needs("events")?;
+    t.cgroups()?;
+    t.sleeper(t.bundle()?)?;
+    let kept = |kind: &str| t.cgroup_file("unified", &format!("{kind}.pressure")).is_some();
+    let kept: Vec<&str> = ["cpu", "memory", "io"].into_iter().filter(|kind| kept(kind)).collect();
+    let output = t.ok(&["events", "--stats", &t.id])?;
+    t.delete()?;
+    let event: Value = serde_json::from_str(&output.stdout)?;
+    for kind in &kept {
+        let section = if *kind == "io" { "blkio" } else { kind };
+        let total = event.pointer(&format!("/data/{section}/psi/some/total"));
+        check!(total.is_some_and(Value::is_u64), "no pressure of {kind}: {}", event["data"][section]);
+    }
+    if kept.is_empty() { skip("this kernel keeps no pressure") } else { Ok(()) }
+}
+
 fn events_stream_ends(t: &Test) -> Outcome {
     t.needs("events")?;
     t.sleeper(t.bundle()?)?;
@@ -226,6 +244,10 @@ fn events_interval(t: &Test) -> Outcome {
     t.delete()?;
     check_eq!(output.code, 1, "exit status");
     check!(output.stderr.contains("duration interval must be greater than 0"), "{}", output.stderr);
+    // What is no duration is a misuse, whatever the container.
+    let output =
+        t.fails(&["events", "--interval", "abc", "missing"], "invalid value \\\"abc\\\" for flag -interval")?;
+    check!(output.stdout.starts_with("Incorrect Usage"), "stdout: {}", output.stdout);
     Ok(())
 }
 

@@ -42,6 +42,7 @@ mod scheduling;
 mod seccomp;
 mod sharing;
 mod shell;
+mod signal;
 mod stdio;
 mod sysctl;
 mod systemd;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Case> {
         seccomp::CASES,
         sharing::CASES,
         shell::CASES,
+        signal::CASES,
         stdio::CASES,
         sysctl::CASES,
         systemd::CASES,
