@@ -4,7 +4,7 @@ use crate::runtime::beside;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Bundle {
         }
         fs::copy(source, self.rootfs().join("bin/busybox"))?;
         for name in names {
-            std::os::unix::fs::symlink("busybox", self.rootfs().join("bin").join(name))?;
+            symlink("busybox", self.rootfs().join("bin").join(name))?;
         }
         Ok(true)
     }
@@ -100,6 +100,14 @@ impl Bundle {
         self.with("/process/args", json!(args))
     }
 
+    /// Runs the probe, which also looks at these paths.
+    #[must_use]
+    pub fn looking_at(self, paths: &[&str]) -> Self {
+        let mut words = vec!["report"];
+        words.extend(paths.iter().flat_map(|path| ["--path", *path]));
+        self.probe(&words)
+    }
+
     /// Adds a mount behind the default ones.
     pub fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) {
         self.set(
@@ -134,6 +142,17 @@ impl Bundle {
         let map = json!([{ "containerID": 0, "hostID": first, "size": count }]);
         self.set("/linux/uidMappings", map.clone());
         self.set("/linux/gidMappings", map);
+    }
+
+    /// A new user namespace whose root, host id 100000, owns the root filesystem's folder.
+    pub fn map_root(&mut self) -> io::Result<()> {
+        self.map_ids(100_000, 65_536);
+        self.give_root(100_000)
+    }
+
+    /// Gives the root filesystem's folder to an id of the host.
+    pub fn give_root(&self, id: u32) -> io::Result<()> {
+        chown(self.rootfs(), Some(id), Some(id))
     }
 
     /// Writes config.json.

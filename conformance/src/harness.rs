@@ -123,8 +123,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
+    /// A filter with `::` begins with the whole noun: `process::` is not for `attack_process::` too.
     fn wants(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
+        let fits = |filter: &String| match filter.contains("::") {
+            true => name.starts_with(filter.as_str()),
+            false => name.contains(filter.as_str()),
+        };
+        self.filters.is_empty() || self.filters.iter().any(fits)
     }
 }
 

@@ -19,3 +19,10 @@ pub fn patient(limit: Duration) -> Duration {
     let factor = || std::env::var("CONFORMANCE_TIME_FACTOR").ok()?.parse().ok();
     limit * *FACTOR.get_or_init(|| factor().unwrap_or(1).clamp(1, 100))
 }
+
+/// A line of our own /proc/self/status, without its name.
+pub fn own_status(name: &str) -> std::io::Result<String> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(line.unwrap_or_default().trim().to_owned())
+}

@@ -125,6 +125,20 @@ impl Test {
         Ok(self.fitting(Bundle::new(&self.folder.join("bundle"), &self.id)?))
     }
 
+    /// A bundle in a user namespace of its own ([`Bundle::map_root`]).
+    pub fn mapped_bundle(&self) -> Outcome<Bundle> {
+        let mut bundle = self.bundle()?;
+        bundle.map_root()?;
+        Ok(bundle)
+    }
+
+    /// A folder of the test's own, outside of the root filesystem.
+    pub fn subfolder(&self, name: &str) -> Outcome<String> {
+        let path = self.folder.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
     fn fitting(&self, mut bundle: Bundle) -> Bundle {
         if self.runtime.v2_view {
             // crun raises RLIMIT_MEMLOCK for its eBPF program, which root may not do on every test machine.
@@ -220,8 +234,19 @@ impl Test {
 
     /// `run` in the foreground.
     pub fn run(&self, bundle: &Bundle) -> Outcome<Output> {
+        self.run_behind(&[], bundle)
+    }
+
+    /// As [`Test::run`], with these words in front of the runtime.
+    pub fn run_behind(&self, before: &[&str], bundle: &Bundle) -> Outcome<Output> {
         bundle.save()?;
-        self.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &self.id])
+        self.finish(self.command(before, &["run", "--bundle", &bundle.path.to_string_lossy(), &self.id]))
+    }
+
+    /// As [`Test::run`], from a script in a mount namespace of its own, in which "$@" is the runtime with its arguments.
+    pub fn run_within(&self, script: &str, bundle: &Bundle) -> Outcome<Output> {
+        let script = format!("set -e; cd {}; {script}", self.folder.display());
+        self.run_behind(&["unshare", "-m", "sh", "-c", &script, "sh"], bundle)
     }
 
     /// `run` that must succeed; what the container printed.
@@ -248,14 +273,34 @@ impl Test {
 
     /// Runs the probe and parses its report.
     pub fn report(&self, bundle: &Bundle) -> Outcome<Report> {
-        Ok(Report::parse(&self.run_ok(bundle)?)?)
+        self.report_behind(&[], bundle)
+    }
+
+    /// As [`Test::report`], with these words in front of the runtime.
+    pub fn report_behind(&self, before: &[&str], bundle: &Bundle) -> Outcome<Report> {
+        self.reported(&self.run_behind(before, bundle)?)
+    }
+
+    /// As [`Test::report`], by way of [`Test::run_within`].
+    pub fn report_within(&self, script: &str, bundle: &Bundle) -> Outcome<Report> {
+        self.reported(&self.run_within(script, bundle)?)
+    }
+
+    /// As [`Test::report`], of a second container beside the test's own.
+    pub fn report_beside(&self, bundle: &Bundle) -> Outcome<Report> {
+        bundle.save()?;
+        let id = format!("{}second", self.id);
+        self.reported(&self.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &id])?)
+    }
+
+    fn reported(&self, output: &Output) -> Outcome<Report> {
+        check!(output.code == 0, "run: exit {}: {}", output.code, output.stderr.trim());
+        Ok(Report::parse(&output.stdout)?)
     }
 
     /// Runs the probe, which also looks at these paths.
     pub fn report_paths(&self, bundle: Bundle, paths: &[&str]) -> Outcome<Report> {
-        let mut words = vec!["report"];
-        words.extend(paths.iter().flat_map(|p| ["--path", *p]));
-        self.report(&bundle.probe(&words))
+        self.report(&bundle.looking_at(paths))
     }
 
     pub fn create(&self, bundle: &Bundle) -> Outcome<Running> {

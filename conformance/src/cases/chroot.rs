@@ -97,7 +97,7 @@ fn nothing_is_left_of_a_create_that_is_killed(t: &Test) -> Outcome {
 /// else has bound them there.
 fn what_was_bound_stays_mounted(t: &Test) -> Outcome {
     let mut bundle = bundle(t)?;
-    let source = crate::cases::mounting::folder(t, "source")?;
+    let source = t.subfolder("source")?;
     bundle.mount("/plain", "", &source, &["rbind"]);
     bundle.mount("/shared", "", &source, &["rbind", "rshared"]);
     bundle.mount("/slave", "", &source, &["rbind", "rslave"]);

@@ -7,11 +7,13 @@ use serde_json::json;
 use std::fs;
 
 cases!["lifecycle":
-    created_running_stopped_gone, state_document_is_runcs, state_has_annotations, nothing_runs_before_start, create_twice,
-    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created, delete_force_is_idempotent,
-    missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped, kill_of_created,
-    kill_takes_all_of_a_shared_pid_namespace, pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing, run_detached,
-    run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
+    created_running_stopped_gone, state_document_is_runcs, nothing_runs_before_start, create_twice,
+    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused,
+    delete_of_created, delete_force_is_idempotent, missing_container, kill_names_and_numbers,
+    kill_default_is_term, kill_of_stopped, kill_of_created, kill_takes_all_of_a_shared_pid_namespace,
+    pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing,
+    run_detached, run_keep, id_can_be_used_again, config_is_read_once,
+    bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
 ];
 
 fn created_running_stopped_gone(t: &Test) -> Outcome {
@@ -48,15 +50,6 @@ fn state_document_is_runcs(t: &Test) -> Outcome {
     check_eq!(state["owner"], "", "owner");
     let created = state["created"].as_str().unwrap_or("");
     check!(created.ends_with('Z') && created.contains('T'), "created is not RFC 3339 UTC: {created}");
-    Ok(())
-}
-
-fn state_has_annotations(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.with("/annotations", json!({ "org.example.a": "b", "org.example.empty": "" })))?;
-    let state = t.state()?;
-    t.delete()?;
-    check_eq!(state["annotations"]["org.example.a"], "b", "annotation");
-    check_eq!(state["annotations"]["org.example.empty"], "", "empty annotation");
     Ok(())
 }
 

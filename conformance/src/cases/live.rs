@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 cases!["live":
-    pause_stops_everything, pause_twice, resume_of_running, pause_of_created, ps_table_has_a_header, ps_options, ps_of_stopped,
-    update_changes_limits, update_from_stdin, update_refused_changes_nothing, update_of_stopped, update_sizes_have_units,
-    events_once, events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told, checkpoint_has_help,
+    pause_stops_everything, pause_twice, resume_of_running, pause_of_created,
+    ps_table_has_a_header, ps_options, ps_of_stopped, events_once,
+    events_stream_ends, events_of_stopped, events_interval, out_of_memory_is_told,
+    checkpoint_has_help,
 ];
 
 fn pause_stops_everything(t: &Test) -> Outcome {
@@ -99,79 +100,6 @@ fn ps_of_stopped(t: &Test) -> Outcome {
     let output = t.ok(&["ps", "--format", "json", &t.id])?;
     t.delete()?;
     check_eq!(output.stdout.trim(), "null", "processes");
-    Ok(())
-}
-
-fn update_changes_limits(t: &Test) -> Outcome {
-    t.needs("update")?;
-    t.cgroups_v1()?;
-    t.sleeper(t.bundle()?)?;
-    t.ok(&["update", "--memory", "64m", "--pids-limit", "33", "--cpu-share", "512", "--cpu-quota", "20000", &t.id])?;
-    let found = [
-        t.cgroup_file("memory", "memory.limit_in_bytes"),
-        t.cgroup_file("pids", "pids.max"),
-        t.cgroup_file("cpu", "cpu.shares"),
-        t.cgroup_file("cpu", "cpu.cfs_quota_us"),
-    ];
-    t.ok(&["update", "--memory", "32m", &t.id])?;
-    let then = t.cgroup_file("cpu", "cpu.shares");
-    t.delete()?;
-    let wanted = ["67108864", "33", "512", "20000"].map(|value| Some(value.to_owned()));
-    check_eq!(found, wanted, "limits");
-    check_eq!(then.as_deref(), Some("512"), "a limit the second update does not name");
-    Ok(())
-}
-
-fn update_from_stdin(t: &Test) -> Outcome {
-    t.needs("update")?;
-    t.cgroups_v1()?;
-    t.sleeper(t.bundle()?)?;
-    let file = t.folder.join("resources.json");
-    std::fs::write(&file, json!({ "memory": { "limit": 50_331_648 }, "pids": { "limit": 44 } }).to_string())?;
-    let running = t.spawn(t.command(&[], &["update", "--resources", "-", &t.id]), Some(std::fs::File::open(&file)?))?;
-    let output = t.wait(running)?;
-    let (memory, pids) = (t.cgroup_file("memory", "memory.limit_in_bytes"), t.cgroup_file("pids", "pids.max"));
-    let by_file = t.rt(&["update", "-r", &file.to_string_lossy(), &t.id])?;
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    check_eq!((memory.as_deref(), pids.as_deref()), (Some("50331648"), Some("44")), "limits");
-    check_eq!(by_file.code, 0, "from a file: {}", by_file.stderr);
-    Ok(())
-}
-
-fn update_refused_changes_nothing(t: &Test) -> Outcome {
-    t.needs("update")?;
-    t.cgroups()?;
-    t.sleeper(t.bundle()?.with("/linux/resources/pids", json!({ "limit": 40 })))?;
-    let output = t.rt(&["update", "--pids-limit", "50", "--cpuset-cpus", "4000-4001", &t.id])?;
-    let pids = t.cgroup_file("pids", "pids.max");
-    t.delete()?;
-    check_eq!(output.code, 1, "exit status");
-    check_eq!(pids.as_deref(), Some("40"), "pids.max afterwards");
-    Ok(())
-}
-
-fn update_of_stopped(t: &Test) -> Outcome {
-    t.needs("update")?;
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
-    t.wait_status("stopped")?;
-    let output = t.rt(&["update", "--memory", "64m", &t.id])?;
-    t.delete()?;
-    check_eq!(output.code, 1, "exit status");
-    check!(output.stderr.contains("container not running"), "{}", output.stderr);
-    Ok(())
-}
-
-fn update_sizes_have_units(t: &Test) -> Outcome {
-    t.needs("update")?;
-    t.sleeper(t.bundle()?)?;
-    let good = t.rt(&["update", "--memory", "0.5GiB", &t.id])?;
-    let bad = t.rt(&["update", "--memory", "12x", &t.id])?;
-    t.delete()?;
-    check_eq!(good.code, 0, "0.5GiB: {}", good.stderr);
-    check_eq!(bad.code, 1, "12x");
-    check!(bad.stderr.contains("invalid value for memory"), "{}", bad.stderr);
     Ok(())
 }
 

@@ -56,15 +56,10 @@ fn has_addresses(report: &Report, name: &str) -> Outcome {
 }
 
 fn moves_with_its_addresses(t: &Test) -> Outcome {
-    let bundle = looking(t, json!({ "cfa": {} }))?.probe(&[
-        "report",
-        "--path",
+    let bundle = looking(t, json!({ "cfa": {} }))?.looking_at(&[
         "/sys/class/net",
-        "--path",
         "/proc/net/fib_trie",
-        "--path",
         "/proc/net/if_inet6",
-        "--path",
         "/sys/class/net/cfa/flags",
     ]);
     let (report, host) = moved(t, &bundle)?;
@@ -116,8 +111,7 @@ fn into_a_joined_namespace(t: &Test) -> Outcome {
 
 fn with_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = looking(t, json!({ "cfa": { "name": "eth0" } }))?;
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let (report, _) = moved(t, &bundle)?;
     check_eq!(devices(&report), ["eth0", "lo"], "devices");
     has_addresses(&report, "eth0")

@@ -136,7 +136,7 @@ fn detached_run_passes_it_on(t: &Test) -> Outcome {
 
 fn program_sees_a_socket_of_its_own(t: &Test) -> Outcome {
     let manager = Manager::listen(t)?;
-    let bundle = t.bundle()?.probe(&["report", "--path", "/run/notify/notify.sock"]);
+    let bundle = t.bundle()?.looking_at(&["/run/notify/notify.sock"]);
     bundle.save()?;
     let output = manager.call(t, &["run", "--bundle", &path(&bundle), &t.id])?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);

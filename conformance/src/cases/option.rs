@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases!["option":
-    config_is_another_file, without_cgroups, orphans_are_adopted, orphans_are_not_adopted, seccomp_report,
-    seccomp_report_needs_a_foreground, exec_no_new_privileges, exec_labels_need_a_module, kill_by_regex, delete_by_regex,
-    regex_that_is_none, kill_all_of_stopped, update_every_limit, update_kernel_memory_is_ignored,
-    update_rdt_without_one, update_rates_of_real_time, checkpoint_is_refused, help_of_every_verb,
-    debug_says_more, pidfd_sockets, pid_file_of_a_run, create_takes_the_flags_of_run,
+    config_is_another_file, without_cgroups, orphans_are_adopted, orphans_are_not_adopted,
+    seccomp_report, seccomp_report_needs_a_foreground, exec_no_new_privileges, exec_labels_need_a_module,
+    kill_by_regex, delete_by_regex, regex_that_is_none, kill_all_of_stopped,
+    checkpoint_is_refused, help_of_every_verb, debug_says_more, pidfd_sockets,
+    pid_file_of_a_run, create_takes_the_flags_of_run,
 ];
 
 fn saved(bundle: &Bundle) -> Outcome<String> {
@@ -226,100 +226,6 @@ fn kill_all_of_stopped(t: &Test) -> Outcome {
     let (all, short) = (t.rt(&["kill", "--all", &t.id, "KILL"])?, t.rt(&["kill", "-a", &t.id, "TERM"])?);
     t.delete()?;
     check_eq!((all.code, short.code), (0, 0), "exit status: {}{}", all.stderr, short.stderr);
-    Ok(())
-}
-
-fn v1(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
-    }
-    Ok(())
-}
-
-fn update_every_limit(t: &Test) -> Outcome {
-    v1(t)?;
-    let flags = [
-        ("--cpu-period", "50000", "cpu", "cpu.cfs_period_us", "50000"),
-        ("--cpu-quota", "25000", "cpu", "cpu.cfs_quota_us", "25000"),
-        ("--cpu-burst", "5000", "cpu", "cpu.cfs_burst_us", "5000"),
-        ("--cpu-share", "300", "cpu", "cpu.shares", "300"),
-        ("--cpuset-cpus", "0", "cpuset", "cpuset.cpus", "0"),
-        ("--cpuset-mems", "0", "cpuset", "cpuset.mems", "0"),
-        ("--memory", "64m", "memory", "memory.limit_in_bytes", "67108864"),
-        ("--memory-swap", "96m", "memory", "memory.memsw.limit_in_bytes", "100663296"),
-        ("--memory-reservation", "32m", "memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("--pids-limit", "77", "pids", "pids.max", "77"),
-    ];
-    t.sleeper(t.bundle()?)?;
-    let mut words = vec!["update"];
-    words.extend(flags.iter().flat_map(|(flag, value, ..)| [*flag, *value]));
-    words.push(&t.id);
-    let output = t.rt(&words)?;
-    let found = flags.map(|(.., controller, file, _)| t.cgroup_file(controller, file));
-    let idle = t.rt(&["update", "--cpu-idle", "1", &t.id])?;
-    let idles = t.cgroup_file("cpu", "cpu.idle");
-    let weight = t.rt(&["update", "--blkio-weight", "100", &t.id])?;
-    let weights = ["blkio.bfq.weight", "blkio.weight"].map(|file| t.cgroup_file("blkio", file));
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    for ((flag, .., wanted), found) in flags.iter().zip(found) {
-        check_eq!(found.as_deref(), Some(*wanted), "{flag}");
-    }
-    check_eq!((idle.code, idles.as_deref()), (0, Some("1")), "--cpu-idle: {}", idle.stderr);
-    // Kernels without a weight of block I/O refuse it.
-    match weights.iter().flatten().next() {
-        Some(weight) => check!(weight.ends_with("100"), "--blkio-weight: {weight}"),
-        None => check_eq!(weight.code, 1, "--blkio-weight without such a file"),
-    }
-    Ok(())
-}
-
-/// Deprecated, and still sent.
-fn update_kernel_memory_is_ignored(t: &Test) -> Outcome {
-    t.sleeper(t.bundle()?)?;
-    let output =
-        t.rt(&["update", "--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "50", &t.id])?;
-    let pids = t.cgroup_file("pids", "pids.max");
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    if v1(t).is_ok() {
-        check_eq!(pids.as_deref(), Some("50"), "pids.max");
-    }
-    Ok(())
-}
-
-fn update_rdt_without_one(t: &Test) -> Outcome {
-    t.sleeper(t.bundle()?)?;
-    let outputs = ["--l3-cache-schema", "--mem-bw-schema"].map(|flag| t.rt(&["update", flag, "L3:0=f", &t.id]));
-    t.delete()?;
-    for output in outputs {
-        let output = output?;
-        check_eq!(output.code, 1, "exit status");
-        check!(output.stderr.contains("RDT"), "{}", output.stderr);
-    }
-    Ok(())
-}
-
-/// The runtime writes them; most kernels have nothing to hand out.
-fn update_rates_of_real_time(t: &Test) -> Outcome {
-    v1(t)?;
-    t.sleeper(t.bundle()?)?;
-    let period = t.rt(&["update", "--cpu-rt-period", "500000", &t.id])?;
-    let found = t.cgroup_file("cpu", "cpu.rt_period_us");
-    let runtime = t.rt(&["update", "--cpu-rt-runtime", "1000", &t.id])?;
-    let then = t.cgroup_file("cpu", "cpu.rt_runtime_us");
-    t.delete()?;
-    match found {
-        None => check_eq!((period.code, runtime.code), (1, 1), "without such files"),
-        Some(found) => {
-            check_eq!((period.code, found.as_str()), (0, "500000"), "--cpu-rt-period: {}", period.stderr);
-            // The parent has no share to give: the kernel says EINVAL, and so does the runtime.
-            match then.as_deref() {
-                Some("1000") => check_eq!(runtime.code, 0, "--cpu-rt-runtime: {}", runtime.stderr),
-                _ => check_eq!(runtime.code, 1, "--cpu-rt-runtime that changes nothing"),
-            }
-        }
-    }
     Ok(())
 }
 

@@ -57,8 +57,7 @@ fn slashes_separate_too(t: &Test) -> Outcome {
 
 fn of_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.with("/linux/sysctl", json!({ "user.max_mnt_namespaces": "7" }));
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     check_eq!(content(t, bundle, "user/max_mnt_namespaces")?, "7", "user.max_mnt_namespaces");
     Ok(())
 }

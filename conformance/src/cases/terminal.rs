@@ -12,10 +12,11 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 cases!["terminal":
-    master_comes_over_the_socket, size_is_the_configs, size_is_ignored_without_a_terminal, console_device, is_controlling,
-    belongs_to_the_user, run_detached, in_a_user_namespace, without_a_devpts_mount, no_socket_when_detached,
-    socket_without_a_terminal, socket_is_missing, socket_is_a_file, socket_path_too_long, nobody_reads,
-    hostile_console_paths, hostile_ptmx, size_changes_arrive,
+    master_comes_over_the_socket, size_is_the_configs, size_is_ignored_without_a_terminal, console_device,
+    is_controlling, belongs_to_the_user, run_detached, in_a_user_namespace,
+    without_a_devpts_mount, no_socket_when_detached, socket_without_a_terminal, socket_is_missing,
+    socket_is_a_file, socket_path_too_long, nobody_reads, hostile_console_paths,
+    hostile_ptmx, size_changes_arrive, size_too_large_is_refused,
 ];
 
 fn with_terminal(t: &Test) -> Outcome<crate::bundle::Bundle> {
@@ -87,7 +88,7 @@ fn is_controlling(t: &Test) -> Outcome {
 
 fn belongs_to_the_user(t: &Test) -> Outcome {
     let bundle = with_terminal(t)?.with("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-    let report = report(t, &bundle.probe(&["report", "--path", "/dev/pts/0"]))?;
+    let report = report(t, &bundle.looking_at(&["/dev/pts/0"]))?;
     let entry = report.path("/dev/pts/0");
     check_eq!((&entry["uid"], &entry["gid"], &entry["mode"]), (&json!(1000), &json!(5), &json!("620")), "the terminal");
     Ok(())
@@ -112,8 +113,7 @@ fn run_detached(t: &Test) -> Outcome {
 
 fn in_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = with_terminal(t)?;
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let report = report(t, &bundle)?;
     check_eq!(report.at("/dev/console/rdev"), &json!("136:0"), "/dev/console");
     Ok(())
@@ -268,5 +268,20 @@ fn size_changes_arrive(t: &Test) -> Outcome {
     let text = console::read_all(&mut master, Duration::from_secs(5));
     t.delete()?;
     check!(text.contains("got 28"), "SIGWINCH did not arrive: {text:?}");
+    Ok(())
+}
+
+/// Ignored without a terminal, as the spec has it.
+fn size_too_large_is_refused(t: &Test) -> Outcome {
+    let size = json!({ "height": 70_000, "width": 80 });
+    t.run_ok(&t.bundle()?.with("/process/consoleSize", size.clone()))?;
+    fs::remove_dir_all(t.folder.join("bundle"))?;
+    let bundle = t.bundle()?.with("/process/consoleSize", size).with("/process/terminal", json!(true));
+    bundle.save()?;
+    let socket = t.folder.join("console.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket)?;
+    let (path, socket) = (bundle.path.to_string_lossy(), socket.to_string_lossy());
+    let output = t.rt(&["create", "--bundle", &path, "--console-socket", &socket, &t.id])?;
+    check!(output.code == 1 && output.stderr.contains("consoleSize"), "exit {}: {}", output.code, output.stderr);
     Ok(())
 }

@@ -100,8 +100,7 @@ fn rich_config_names_nothing(t: &Test) -> Outcome {
 
 fn user_namespace_names_nothing(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.probe(&["exit", "0"]);
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let threads = run(t, &bundle)?;
     clean(t, "run, user namespace", &threads, &bundle)
 }
