@@ -163,17 +163,26 @@ impl Bundle {
 
 /// As `runc spec` makes it, but the probe instead of a shell, no terminal, and a cgroup of the test's own.
 pub fn default_config(id: &str) -> Value {
+    let mut config = spec_config(json!(["/probe", "report"]));
+    config["process"]["env"] = json!([PATH, "TERM=xterm", format!("{}={id}", crate::leak::MARKER)]);
+    config["linux"]["cgroupsPath"] = json!(format!("/{id}"));
+    config
+}
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What `runc spec` prints, without a terminal. ociVersion 1.0.2, because old crun refuses newer ones.
+pub fn spec_config(args: Value) -> Value {
     let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
             "user": { "uid": 0, "gid": 0 },
-            "args": ["/probe", "report"],
-            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm",
-                    format!("{}={id}", crate::leak::MARKER)],
+            "args": args,
+            "env": [PATH, "TERM=xterm"],
             "cwd": "/",
-            "capabilities": { "bounding": caps.clone(), "effective": caps.clone(), "permitted": caps },
+            "capabilities": { "bounding": caps, "effective": caps, "permitted": caps },
             "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
             "noNewPrivileges": true
         },
@@ -181,7 +190,6 @@ pub fn default_config(id: &str) -> Value {
         "hostname": "runc",
         "mounts": mounts(),
         "linux": {
-            "cgroupsPath": format!("/{id}"),
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [{ "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }],
             "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",

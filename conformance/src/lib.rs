@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "a test tool: names say it, and nothing outside uses it")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool's library")]
 
+pub mod attempt;
 pub mod bench;
 pub mod bundle;
 pub mod canary;
@@ -18,11 +19,13 @@ pub mod harness;
 pub mod isolate;
 pub mod leak;
 pub mod machine;
+pub mod outcome;
 pub mod pty;
 pub mod report;
 pub mod rootfs;
 pub mod runtime;
 pub mod stepper;
 pub mod suite;
+pub mod tally;
 pub mod test;
 pub mod trace;
