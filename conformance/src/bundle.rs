@@ -155,6 +155,12 @@ impl Bundle {
         chown(self.rootfs(), Some(id), Some(id))
     }
 
+    /// As [`Bundle::save`]; the word that follows `--bundle`.
+    pub fn saved(&self) -> io::Result<String> {
+        self.save()?;
+        Ok(self.path.to_string_lossy().into_owned())
+    }
+
     /// Writes config.json.
     pub fn save(&self) -> io::Result<()> {
         fs::write(self.path.join("config.json"), serde_json::to_vec_pretty(&self.config)?)

@@ -48,9 +48,8 @@ fn of_the_caller_is_not_passed_on(t: &Test) -> Outcome {
     }
     let all = two_cpus()?;
     let bundle = t.bundle()?.probe(&["sleep", "600"]);
-    bundle.save()?;
     let pinned = ["taskset", "-c", "0"];
-    t.finish(t.command(&pinned, &["run", "--detach", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    t.finish(t.command(&pinned, &["run", "--detach", "--bundle", &bundle.saved()?, &t.id]))?;
     let pid = t.state()?["pid"].to_string();
     let first = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let more = t.finish(t.command(&pinned, &["exec", &t.id, "/probe", "report"]))?;

@@ -2,6 +2,7 @@
 
 use super::attack::{harmless, link, scene, untouched, ways_out};
 use super::dev::{bind_dev, plain};
+use super::terminal::create_and_delete;
 use crate::bundle::Bundle;
 use crate::cases;
 use crate::check;
@@ -53,24 +54,9 @@ fn is_a_link_with_a_terminal(t: &Test) -> Outcome {
             bundle.drop_mount(mount);
         }
         link(&bundle, "dev", &way)?;
-        with_a_console(t, &bundle)?;
+        create_and_delete(t, &bundle)?;
         untouched(&canary, &format!("/dev -> {} with a terminal", way.display()))?;
         fs::remove_dir_all(&bundle.path)?;
-    }
-    Ok(())
-}
-
-/// Creates with a console socket, and deletes.
-fn with_a_console(t: &Test, bundle: &Bundle) -> Outcome {
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let _ = fs::remove_file(&socket);
-    let console = crate::console::Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let output = t.rt(&["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id])?;
-    drop(console);
-    if output.code == 0 {
-        t.delete()?;
     }
     Ok(())
 }
@@ -92,7 +78,7 @@ fn console_in_the_image_is_a_link(t: &Test) -> Outcome {
         for way in ways_out(&canary.path.join(target)) {
             let bundle = image_dev(t)?.with("/process/terminal", json!(true));
             link(&bundle, "dev/console", &way)?;
-            with_a_console(t, &bundle)?;
+            create_and_delete(t, &bundle)?;
             untouched(&canary, &format!("/dev/console -> {}", way.display()))?;
             fs::remove_dir_all(&bundle.path)?;
         }

@@ -134,8 +134,7 @@ fn binary_under_attack(t: &Test, caps: &Value) -> Outcome<String> {
     let second = format!("{}second", t.id);
     let mut bundle = t.bundle_named("second")?.probe(&["exit", "0"]);
     bundle.namespace("pid", &format!("/proc/{pid}/ns/pid"));
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     t.ok(&["start", &t.id])?;
     // Waiting for its start it has its last capabilities, and is not yet the container's program.
     let made = t.rt(&["create", "--bundle", &path, &second])?;

@@ -229,8 +229,7 @@ fn env_without_equals(t: &Test) -> Outcome {
 
 fn config_of_16_mib(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/annotations", json!({ "org.example.big": "x".repeat(17 << 20) }));
-    bundle.save()?;
-    let output = t.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    let output = t.run(&bundle)?;
     check_eq!(output.code, 1, "exit status with a config of more than 16 MiB");
     one_line(&output.stderr)
 }

@@ -33,10 +33,7 @@ fn path_is_used(t: &Test) -> Outcome {
 fn path_with_dots_stays_inside(t: &Test) -> Outcome {
     t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/cgroupsPath", json!(format!("/../../../{}", t.id))).probe(&["sleep", "600"]);
-    let created = {
-        bundle.save()?;
-        t.rt(&["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?
-    };
+    let created = t.rt(&["create", "--bundle", &bundle.saved()?, &t.id])?;
     if created.code != 0 {
         return Ok(());
     }
@@ -84,8 +81,6 @@ fn covered_hierarchies_do_not_count(t: &Test) -> Outcome {
     bundle.remove("/linux/resources");
     bundle.remove("/linux/cgroupsPath");
     let bundle = bundle.probe(&["exit", "7"]);
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy();
     for cover in [
         "mount -t tmpfs none /sys/fs/cgroup",
         "mount -t tmpfs none /sys/fs/cgroup/unified",
@@ -94,7 +89,7 @@ fn covered_hierarchies_do_not_count(t: &Test) -> Outcome {
     ] {
         let script = format!("{cover} && exec \"$@\"");
         let before = ["unshare", "-m", "sh", "-c", &script, "sh"];
-        let output = t.finish(t.command(&before, &["run", "--bundle", &path, &t.id]))?;
+        let output = t.run_behind(&before, &bundle)?;
         check_eq!(output.code, 7, "exit status after {cover}: {}", output.stderr);
     }
     Ok(())

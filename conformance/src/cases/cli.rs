@@ -350,14 +350,13 @@ fn log_in_a_missing_folder(t: &Test) -> Outcome {
 /// Descriptors the caller leaks stay out; those it names come in, from 3 on.
 fn preserve_fds(t: &Test) -> Outcome {
     let bundle = t.bundle()?;
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     let leak = "exec 3</etc/passwd 4</ 5</etc/hostname 9</proc; exec \"$@\"";
     let output =
         t.finish(t.command(&["sh", "-c", leak, "sh"], &["run", "--preserve-fds", "2", "--bundle", &path, &t.id]))?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2, 3, 4], "descriptors with --preserve-fds 2");
-    let output = t.finish(t.command(&["sh", "-c", leak, "sh"], &["run", "--bundle", &path, &t.id]))?;
+    let output = t.run_behind(&["sh", "-c", leak, "sh"], &bundle)?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2], "descriptors without");
     Ok(())

@@ -56,9 +56,7 @@ fn joined_namespace_is_shared(t: &Test) -> Outcome {
     second.namespace("time", &path);
     let wanted = json!(fs::read_link(&path)?.to_string_lossy());
     second = second.looking_at(&["/proc/uptime"]);
-    second.save()?;
-    let output = t.ok(&["run", "--bundle", &second.path.to_string_lossy(), &format!("{}two", t.id)])?;
-    let report = crate::report::Report::parse(&output.stdout)?;
+    let report = t.report_beside(&second)?;
     check_eq!(report.at("/namespaces/time"), &wanted, "time namespace");
     let inside = uptime(report.path("/proc/uptime")["read"].as_str().unwrap_or_default());
     check!(inside > 500_000, "uptime inside {inside}");

@@ -183,8 +183,7 @@ fn environment_is_only_the_hooks(t: &Test) -> Outcome {
         let args = json!(["cp", "/proc/self/environ", copy]);
         bundle.set(&format!("/hooks/{kind}"), json!([{ "path": "/usr/bin/busybox", "args": args }]));
     }
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     for args in [&["create", "--bundle", &path, &t.id][..], &["start", &t.id], &["delete", "--force", &t.id]] {
         let mut command = t.command(&[], args);
         command.env("SECRET", "1");
@@ -215,8 +214,7 @@ fn start_container_defaults_to_the_programs_environment(t: &Test) -> Outcome {
 
 fn only_three_descriptors(t: &Test) -> Outcome {
     let bundle = with(t, bundle(t)?, &KINDS, "ls -l /proc/self/fd > $D/$K");
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     for args in [&["create", "--bundle", &path, &t.id][..], &["start", &t.id], &["delete", "--force", &t.id]] {
         // A descriptor the caller forgot to close.
         let mut command = t.command(&["sh", "-c", "exec 7</etc/passwd; exec \"$@\"", "sh"], args);
@@ -306,8 +304,7 @@ fn start_container_is_the_user_in_the_root(t: &Test) -> Outcome {
 }
 
 pub(super) fn refused(t: &Test, bundle: &Bundle, verb: &str, text: &str) -> Outcome<String> {
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     Ok(t.fails(&[verb, "--bundle", &path, &t.id], text)?.stderr)
 }
 

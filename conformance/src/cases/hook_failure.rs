@@ -84,8 +84,7 @@ fn of_run_leaves_nothing(t: &Test) -> Outcome {
         let bundle = with(t, bundle(t)?, &[kind], "exit 3");
         let bundle = with(t, bundle, &["poststop"], &format!("echo {kind} >> $D/order"));
         for detach in [&["run"][..], &["run", "--detach"]] {
-            bundle.save()?;
-            let path = bundle.path.to_string_lossy().into_owned();
+            let path = bundle.saved()?;
             let args = [detach, &["--bundle", &path, &t.id]].concat();
             t.fails(&args, &format!("{kind} hook #0"))?;
             nothing_left(t)?;

@@ -65,10 +65,9 @@ fn without(t: &Test, bundle: &Bundle, faults: &[&str]) -> Outcome<crate::command
     if crate::runtime::in_path("strace").is_none() {
         return skip("strace is not installed");
     }
-    bundle.save()?;
     let log = t.folder.join("strace.log").to_string_lossy().into_owned();
     let before = [&["strace", "-f", "-qq", "-o", &log][..], faults].concat();
-    let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    let output = t.run_behind(&before, bundle)?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     check!(text.contains("(INJECTED)"), "nothing was taken away by {faults:?}");
     Ok(output)

@@ -149,10 +149,7 @@ fn missing_container(t: &Test) -> Outcome {
 fn kill_names_and_numbers(t: &Test) -> Outcome {
     for name in ["USR1", "SIGUSR1", "usr1", "sigusr1", "10"] {
         let bundle = t.bundle()?.probe(&["trap", "10"]);
-        let running = {
-            bundle.save()?;
-            t.spawn(t.command(&[], &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?
-        };
+        let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.saved()?, &t.id]), None)?;
         t.wait_for("the trap", || running.stdout().contains("ready"))?;
         let killed = t.rt(&["kill", &t.id, name])?;
         if killed.code != 0 {
@@ -171,8 +168,7 @@ fn kill_names_and_numbers(t: &Test) -> Outcome {
 
 fn kill_default_is_term(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["trap", "15"]);
-    bundle.save()?;
-    let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?;
+    let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.saved()?, &t.id]), None)?;
     t.wait_for("the trap", || running.stdout().contains("ready"))?;
     t.ok(&["kill", &t.id])?;
     check!(t.wait(running)?.stdout.contains("got 15"), "the default signal is not TERM");
@@ -261,8 +257,7 @@ fn run_leaves_nothing(t: &Test) -> Outcome {
 
 fn run_detached(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    t.ok(&["run", "--detach", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    t.ok(&["run", "--detach", "--bundle", &bundle.saved()?, &t.id])?;
     check_eq!(t.state()?["status"], "running", "status");
     t.delete()?;
     Ok(())
@@ -270,8 +265,7 @@ fn run_detached(t: &Test) -> Outcome {
 
 fn run_keep(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["exit", "7"]);
-    bundle.save()?;
-    let output = t.rt(&["run", "--keep", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    let output = t.rt(&["run", "--keep", "--bundle", &bundle.saved()?, &t.id])?;
     check_eq!(output.code, 7, "exit status: {}", output.stderr);
     check_eq!(t.state()?["status"], "stopped", "status");
     t.ok(&["delete", &t.id])?;
@@ -314,8 +308,7 @@ fn bundle_may_vanish(t: &Test) -> Outcome {
 
 fn failed_create_leaves_nothing(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/process/args", json!(["/no/such/program"]));
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     t.fails(&["create", "--bundle", &path, &t.id], "no such file or directory")?;
     let left = crate::leak::left(&t.id, &t.folder, &t.state);
     check!(left.is_empty(), "a failed create left {left:?}");

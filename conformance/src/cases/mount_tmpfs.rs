@@ -79,7 +79,6 @@ fn tmpcopyup(t: &Test) -> Outcome {
     check_eq!(report.path("/up/fifo")["type"], "fifo", "a fifo");
     let mut bundle = t.bundle_named("second")?;
     bundle.mount("/up", "bind", "/tmp", &["bind", "tmpcopyup"]);
-    bundle.save()?;
-    t.fails(&["run", "--bundle", &bundle.path.to_string_lossy(), &format!("{}b", t.id)], "")?;
+    t.fails(&["run", "--bundle", &bundle.saved()?, &format!("{}b", t.id)], "")?;
     Ok(())
 }

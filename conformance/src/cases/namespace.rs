@@ -223,8 +223,7 @@ fn second_in_a_pid_namespace_is_itself(t: &Test) -> Outcome {
 fn second_in_the_pid_namespace(t: &Test, first: i32, second: &str) -> Outcome {
     let mut bundle = t.bundle_named("second")?.probe(&["sleep", "600"]);
     bundle.namespace("pid", &format!("/proc/{first}/ns/pid"));
-    bundle.save()?;
-    t.ok(&["create", "--bundle", &bundle.path.to_string_lossy(), second])?;
+    t.ok(&["create", "--bundle", &bundle.saved()?, second])?;
     t.ok(&["start", second])?;
     let state: Value = serde_json::from_str(&t.ok(&["state", second])?.stdout)?;
     check_eq!(state["status"], "running", "status of the second");

@@ -23,15 +23,13 @@ const HOST: &str = "ip link set lo up && ip link add cfa type veth peer name cfb
     \"$@\"; code=$?; { ip -o addr show; ip -o link show; } | sed 's/^/host: /' >&2; exit $code";
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
-    t.finish(t.command(&["unshare", "--net", "sh", "-c", HOST, "sh"], &args))
+    t.run_behind(&["unshare", "--net", "sh", "-c", HOST, "sh"], bundle)
 }
 
 /// The probe looks at its devices and addresses.
 fn looking(t: &Test, devices: Value) -> Outcome<Bundle> {
-    let words = ["report", "--path", "/sys/class/net", "--path", "/proc/net/fib_trie", "--path", "/proc/net/if_inet6"];
-    Ok(t.bundle()?.with("/linux/netDevices", devices).probe(&words))
+    let bundle = t.bundle()?.with("/linux/netDevices", devices);
+    Ok(bundle.looking_at(&["/sys/class/net", "/proc/net/fib_trie", "/proc/net/if_inet6", "/sys/class/net/cfa/flags"]))
 }
 
 fn moved(t: &Test, bundle: &Bundle) -> Outcome<(Report, String)> {
@@ -56,12 +54,7 @@ fn has_addresses(report: &Report, name: &str) -> Outcome {
 }
 
 fn moves_with_its_addresses(t: &Test) -> Outcome {
-    let bundle = looking(t, json!({ "cfa": {} }))?.looking_at(&[
-        "/sys/class/net",
-        "/proc/net/fib_trie",
-        "/proc/net/if_inet6",
-        "/sys/class/net/cfa/flags",
-    ]);
+    let bundle = looking(t, json!({ "cfa": {} }))?;
     let (report, host) = moved(t, &bundle)?;
     check_eq!(devices(&report), ["cfa", "lo"], "devices");
     has_addresses(&report, "cfa")?;
@@ -97,8 +90,7 @@ fn into_a_joined_namespace(t: &Test) -> Outcome {
     // Both ends: what stays behind ends with "the host", and takes the other end with it.
     let mut bundle = t.bundle_named("two")?.with("/linux/netDevices", json!({ "cfa": { "name": "eth7" }, "cfb": {} }));
     bundle.namespace("network", &format!("/proc/{pid}/ns/net"));
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &format!("{}two", t.id)];
+    let args = ["run", "--bundle", &bundle.saved()?, &format!("{}two", t.id)];
     let output = t.finish(t.command(&["unshare", "--net", "sh", "-c", HOST, "sh"], &args))?;
     check_eq!(output.code, 0, "run: {}", output.stderr);
     let seen = std::process::Command::new("nsenter")

@@ -16,17 +16,12 @@ cases!["option":
     pid_file_of_a_run, create_takes_the_flags_of_run,
 ];
 
-fn saved(bundle: &Bundle) -> Outcome<String> {
-    bundle.save()?;
-    Ok(bundle.path.to_string_lossy().into_owned())
-}
-
 fn config_is_another_file(t: &Test) -> Outcome {
     if t.runtime.name == "runc" {
         return skip("runc has no --config");
     }
     let bundle = t.bundle()?.probe(&["exit", "9"]);
-    let path = saved(&bundle)?;
+    let path = bundle.saved()?;
     fs::rename(bundle.path.join("config.json"), bundle.path.join("other.json"))?;
     // crun looks from its current directory, ours from the bundle: an absolute path is both.
     let file = format!("{path}/other.json");
@@ -45,7 +40,7 @@ fn without_cgroups(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
     bundle.remove("/linux/resources");
     bundle.remove("/linux/cgroupsPath");
-    let path = saved(&bundle.probe(&["sleep", "600"]))?;
+    let path = bundle.probe(&["sleep", "600"]).saved()?;
     t.ok(&["--cgroup-manager=disabled", "run", "--detach", "--bundle", &path, &t.id])?;
     let pid = t.state()?["pid"].as_i64().unwrap_or(0);
     let (theirs, own) = (fs::read_to_string(format!("/proc/{pid}/cgroup"))?, fs::read_to_string("/proc/self/cgroup")?);
@@ -62,7 +57,7 @@ fn adopter(t: &Test, flags: &[&str]) -> Outcome<(i32, i32)> {
     }
     bundle.drop_namespace("pid");
     let script = "p=$(sh -c 'sleep 60 >/dev/null 2>&1 & echo $!'); sleep 0.3; cut -d' ' -f4 /proc/$p/stat; kill $p";
-    let path = saved(&bundle.with("/process/args", json!(["/bin/sh", "-c", script])))?;
+    let path = bundle.with("/process/args", json!(["/bin/sh", "-c", script])).saved()?;
     let words: Vec<&str> = ["run"].iter().chain(flags).chain(&["--bundle", &path, &t.id]).copied().collect();
     let running = t.spawn(t.command(&[], &words), None)?;
     let pid = running.pid();
@@ -98,7 +93,7 @@ fn seccomp_report(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--seccomp-report is ours alone");
     }
-    let (path, file) = (saved(&denying(t)?)?, t.folder.join("denied.json"));
+    let (path, file) = (denying(t)?.saved()?, t.folder.join("denied.json"));
     let output = t.rt(&["run", "--seccomp-report", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     check!(output.code != 0 && output.stderr.contains("not permitted"), "mkdir: {} {}", output.code, output.stderr);
     let denied: Value = serde_json::from_slice(&fs::read(&file)?)?;
@@ -111,7 +106,7 @@ fn seccomp_report_needs_a_foreground(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--seccomp-report is ours alone");
     }
-    let (path, file) = (saved(&denying(t)?)?, t.folder.join("denied.json"));
+    let (path, file) = (denying(t)?.saved()?, t.folder.join("denied.json"));
     let args = ["run", "--detach", "--seccomp-report", &file.to_string_lossy(), "--bundle", &path, &t.id];
     t.fails(&args, "--seccomp-report").map(drop)
 }
@@ -164,7 +159,7 @@ fn among_three(t: &Test, act: &[&str]) -> Outcome<(Vec<(String, String)>, crate:
     let others = ["-b1", "-b2"].map(|name| format!("{}{name}", t.id));
     for (name, id) in ["-b1", "-b2"].iter().zip(&others) {
         let bundle = t.bundle_named(name)?.probe(&["sleep", "600"]);
-        let mut command = t.command(&[], &["run", "--detach", "--bundle", &saved(&bundle)?, id]);
+        let mut command = t.command(&[], &["run", "--detach", "--bundle", &bundle.saved()?, id]);
         command.stdin(std::process::Stdio::null());
         let output = t.finish(command)?;
         check_eq!(output.code, 0, "{id}: {}", output.stderr);
@@ -208,7 +203,7 @@ fn regex_that_is_none(t: &Test) -> Outcome {
     t.fails(&["kill", "--regex", "[a", "KILL"], "invalid regular expression")?;
     t.sleeper(t.bundle()?)?;
     let created = format!("{}-c", t.id);
-    t.ok(&["create", "--bundle", &saved(&t.bundle_named("-c")?.probe(&["sleep", "1"]))?, &created])?;
+    t.ok(&["create", "--bundle", &t.bundle_named("-c")?.probe(&["sleep", "1"]).saved()?, &created])?;
     let output = t.rt(&["delete", "--regex", &format!("^{}", t.id)])?;
     let gone = t.rt(&["state", &created])?.code;
     t.delete()?;
@@ -276,7 +271,7 @@ fn help_of_every_verb(t: &Test) -> Outcome {
 
 /// It changes what is logged, and nothing else.
 fn debug_says_more(t: &Test) -> Outcome {
-    let (path, log) = (saved(&t.bundle()?.probe(&["echo", "ran"]))?, t.folder.join("log"));
+    let (path, log) = (t.bundle()?.probe(&["echo", "ran"]).saved()?, t.folder.join("log"));
     let output = t.ok(&["--debug", "--log", &log.to_string_lossy(), "run", "--bundle", &path, &t.id])?;
     check_eq!(output.stdout, "ran\n", "stdout");
     let failed = t.rt(&["--debug", "--log", &log.to_string_lossy(), "state", "missing"])?;
@@ -296,7 +291,7 @@ fn pidfd_sockets(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--pidfd-socket came with runc 1.2");
     }
-    let path = saved(&t.bundle()?.probe(&["sleep", "600"]))?;
+    let path = t.bundle()?.probe(&["sleep", "600"]).saved()?;
     for verb in [&["create"][..], &["run", "--detach"]] {
         let socket = t.folder.join(format!("{}.sock", verb[0])).to_string_lossy().into_owned();
         let words = [verb, &["--pidfd-socket", &socket, "--bundle", &path, &t.id]].concat();
@@ -305,7 +300,7 @@ fn pidfd_sockets(t: &Test) -> Outcome {
     // crun's annotation.
     let socket = t.folder.join("annotation.sock").to_string_lossy().into_owned();
     let bundle = t.bundle_named("annotated")?.with("/annotations", json!({ "run.oci.pidfd_receiver": socket }));
-    let path = saved(&bundle.probe(&["sleep", "600"]))?;
+    let path = bundle.probe(&["sleep", "600"]).saved()?;
     gets_a_pidfd(t, &socket, &["create", "--bundle", &path, &t.id])
 }
 
@@ -328,7 +323,7 @@ fn gets_a_pidfd(t: &Test, socket: &str, words: &[&str]) -> Outcome {
 }
 
 fn pid_file_of_a_run(t: &Test) -> Outcome {
-    let (path, file) = (saved(&t.bundle()?.probe(&["sleep", "600"]))?, t.folder.join("pid"));
+    let (path, file) = (t.bundle()?.probe(&["sleep", "600"]).saved()?, t.folder.join("pid"));
     t.ok(&["run", "--detach", "--pid-file", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     let (text, pid) = (fs::read_to_string(&file)?, t.state()?["pid"].clone());
     t.delete()?;
@@ -338,7 +333,7 @@ fn pid_file_of_a_run(t: &Test) -> Outcome {
 
 /// `create` with the flags that other cases give to `run`.
 fn create_takes_the_flags_of_run(t: &Test) -> Outcome {
-    let (path, file) = (saved(&t.bundle()?)?, t.folder.join("report"));
+    let (path, file) = (t.bundle()?.saved()?, t.folder.join("report"));
     let flags = ["create", "--no-pivot", "--no-new-keyring", "--preserve-fds", "1", "--bundle", &path, &t.id];
     let script = format!("exec 3</etc/passwd >{}; exec \"$@\"", file.display());
     let output = t.finish(t.command(&["unshare", "-m", "sh", "-c", &script, "sh"], &flags))?;

@@ -172,8 +172,7 @@ fn session_keyring_is_the_containers(t: &Test) -> Outcome {
     check!(described.ends_with(&format!(";_ses.{}", t.id)), "session keyring: {described}");
     check!(described.contains(";3f1b0000;"), "its permissions: {described}");
     let bundle = t.bundle()?;
-    bundle.save()?;
-    let output = t.ok(&["run", "--no-new-keyring", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    let output = t.ok(&["run", "--no-new-keyring", "--bundle", &bundle.saved()?, &t.id])?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check!(!report.at("/keyring").to_string().contains(&t.id), "kept keyring: {}", report.at("/keyring"));
     Ok(())

@@ -40,8 +40,7 @@ fn mount_first(bundle: &mut Bundle, mount: Value) {
 }
 
 fn run(t: &Test, bundle: &Bundle, call: &str, change: impl FnOnce() -> Outcome) -> Outcome<crate::command::Output> {
-    bundle.save()?;
-    held(t, call, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id], change)
+    held(t, call, &["run", "--bundle", &bundle.saved()?, &t.id], change)
 }
 
 /// CVE-2024-45310, CVE-2021-30465: while a missing directory of the mount point is made.

@@ -266,8 +266,7 @@ fn covers_are_cut_loose(t: &Test) -> Outcome {
 }
 
 fn without_pivot(t: &Test, script: &str, bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    let args = ["run", "--no-pivot", "--bundle", &bundle.path.to_string_lossy(), &t.id];
+    let args = ["run", "--no-pivot", "--bundle", &bundle.saved()?, &t.id];
     let script = format!("set -e; cd {}; {script}", t.folder.display());
     t.finish(t.command(&["unshare", "-m", "sh", "-c", &script, "sh"], &args))
 }

@@ -73,8 +73,7 @@ pub(super) fn user_ok(t: &Test, args: &[&str]) -> Outcome<Output> {
 }
 
 pub(super) fn run(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    user(t, before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    user(t, before, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
 pub(super) fn report(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Report> {
@@ -104,8 +103,7 @@ fn one_id(t: &Test) -> Outcome {
 
 fn lifecycle(t: &Test) -> Outcome {
     let bundle = bundle(t)?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    user_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    user_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     let status = || -> Outcome<String> {
         let state: serde_json::Value = serde_json::from_str(&user_ok(t, &["state", &t.id])?.stdout)?;
         Ok(state["status"].as_str().unwrap_or_default().to_owned())
@@ -257,11 +255,7 @@ fn masked_proc_is_not_revealed(t: &Test) -> Outcome {
 }
 
 fn nested(t: &Test, bundle: &Bundle, flags: &str) -> Outcome<Report> {
-    bundle.save()?;
-    let inside = [&AS_USER[..], &["unshare", flags]].concat();
-    let output = t.finish(t.command(&inside, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
-    check!(output.code == 0, "in unshare {flags}: exit {}: {}", output.code, output.stderr.trim());
-    Ok(Report::parse(&output.stdout)?)
+    t.report_behind(&[&AS_USER[..], &["unshare", flags]].concat(), bundle)
 }
 
 fn inside_a_user_namespace(t: &Test) -> Outcome {

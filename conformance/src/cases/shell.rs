@@ -65,8 +65,7 @@ struct Session {
 
 impl Session {
     fn start(t: &Test, bundle: &Bundle) -> Outcome<Self> {
-        bundle.save()?;
-        Self::of(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+        Self::of(t, &["run", "--bundle", &bundle.saved()?, &t.id])
     }
 
     /// Another verb on a terminal.

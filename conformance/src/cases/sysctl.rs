@@ -117,10 +117,7 @@ fn in_a_joined_namespace(t: &Test) -> Outcome {
     let pid = t.sleeper(t.bundle()?)?;
     let mut bundle = t.bundle_named("two")?.with("/linux/sysctl", json!({ "net.ipv4.conf.lo.log_martians": "1" }));
     bundle.namespace("network", &format!("/proc/{pid}/ns/net"));
-    bundle.save()?;
-    let id = format!("{}two", t.id);
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &id];
-    t.ok(&args)?;
+    t.report_beside(&bundle)?;
     // Through the first container's own view.
     let seen = std::process::Command::new("nsenter")
         .args([&format!("--net=/proc/{pid}/ns/net"), "cat", "/proc/sys/net/ipv4/conf/lo/log_martians"])
@@ -133,9 +130,7 @@ fn in_a_joined_namespace(t: &Test) -> Outcome {
 fn joining_the_hosts_namespace_is_refused(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.with("/linux/sysctl", json!({ "net.ipv4.conf.lo.log_martians": "1" }));
     bundle.namespace("network", "/proc/self/ns/net");
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
-    let output = t.finish(t.command(&["unshare", "--net"], &args))?;
+    let output = t.run_behind(&["unshare", "--net"], &bundle)?;
     check_eq!(output.code, 1, "exit status: {}", output.stderr);
     check!(output.stderr.contains("not allowed in host network namespace"), "says why: {}", output.stderr);
     Ok(())

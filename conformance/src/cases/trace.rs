@@ -45,8 +45,7 @@ fn clean(t: &Test, what: &str, threads: &[Thread], bundle: &Bundle) -> Outcome {
 }
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Vec<Thread>> {
-    bundle.save()?;
-    traced(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    traced(t, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
 fn run_names_nothing(t: &Test) -> Outcome {

@@ -197,8 +197,7 @@ fn run_and_exec_write_no_procs(t: &Test) -> Outcome {
         Ok(())
     };
     let bundle = limited(t, json!({ "pids": { "limit": 50 } }))?.probe(&["exit", "0"]);
-    bundle.save()?;
-    traced("run", &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    traced("run", &["run", "--bundle", &bundle.saved()?, &t.id])?;
     t.sleeper(bundle)?;
     let outcome = traced("exec", &["exec", &t.id, "/probe", "exit", "0"]);
     t.delete()?;
@@ -312,51 +311,40 @@ impl Drop for Overlay<'_> {
     }
 }
 
-/// systemd as the container's first process: it moves to init.scope and divides the rest.
-fn systemd_inside_takes_exec(t: &Test) -> Outcome {
-    t.cgroups_v2()?;
-    if !crate::machine::disposable() || !Path::new("/lib/systemd/systemd").exists() {
-        return skip("the container's systemd is that of a machine made for the tests");
-    }
+const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_MKNOD CAP_NET_ADMIN CAP_SETGID \
+                            CAP_SETUID CAP_SETPCAP CAP_SYS_ADMIN CAP_SYS_CHROOT CAP_AUDIT_WRITE CAP_SETFCAP CAP_NET_BIND_SERVICE";
+
+/// systemd as the first process, with a cgroup of its own to divide.
+fn with_systemd(t: &Test) -> Outcome<Bundle> {
     let mut bundle = limited(t, json!({ "memory": { "limit": 536_870_912 }, "pids": { "limit": 200 } }))?;
-    let root = bundle.rootfs();
-    let overlay = Overlay::over(&root, &t.folder)?;
     bundle.namespace("cgroup", "");
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
     for at in ["/run", "/tmp"] {
-        bundle.drop_mount(at);
         bundle.mount(at, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"]);
     }
     bundle.remove("/linux/maskedPaths");
     bundle.remove("/linux/readonlyPaths");
-    let all: Vec<String> = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_ADMIN",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "SYS_ADMIN",
-        "SYS_CHROOT",
-        "AUDIT_WRITE",
-        "SETFCAP",
-        "NET_BIND_SERVICE",
-    ]
-    .map(|name| format!("CAP_{name}"))
-    .to_vec();
+    let all: Vec<&str> = CAPABILITIES.split(' ').collect();
     let caps = json!({ "bounding": all, "effective": all, "permitted": all });
-    let bundle = bundle
+    Ok(bundle
         .with("/root/readonly", json!(false))
         .with("/process/noNewPrivileges", json!(false))
         .with("/process/capabilities", caps)
         .with("/process/env", json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"]))
         // Not the units that a machine for tests starts on its own.
-        .with("/process/args", json!(["/lib/systemd/systemd", "--unit=sysinit.target"]));
+        .with("/process/args", json!(["/lib/systemd/systemd", "--unit=sysinit.target"])))
+}
+
+/// systemd moves to init.scope and divides the rest.
+fn systemd_inside_takes_exec(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    if !crate::machine::disposable() || !Path::new("/lib/systemd/systemd").exists() {
+        return skip("the container's systemd is that of a machine made for the tests");
+    }
+    let bundle = with_systemd(t)?;
+    let root = bundle.rootfs();
+    let overlay = Overlay::over(&root, &t.folder)?;
     t.create_ok(&bundle)?;
     t.ok(&["start", &t.id])?;
     // Looked at from outside: a process of ours in the cgroup itself would keep systemd from dividing it.

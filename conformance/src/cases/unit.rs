@@ -51,14 +51,12 @@ fn call_ok(t: &Test, args: &[&str]) -> Outcome<Output> {
 }
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    call(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    call(t, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
 fn sleeper(t: &Test, bundle: Bundle) -> Outcome {
     let bundle = bundle.probe(&["sleep", "600"]);
-    bundle.save()?;
-    call_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    call_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     call_ok(t, &["start", &t.id])?;
     t.wait_status("running").map(drop)
 }
@@ -307,8 +305,7 @@ fn failed_create_leaves_no_unit(t: &Test) -> Outcome {
 /// The scope ends with its last process; the container is still there to be deleted.
 fn exited_container_is_deleted(t: &Test) -> Outcome {
     let bundle = bundle(t)?.probe(&["exit", "3"]);
-    bundle.save()?;
-    call_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    call_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     call_ok(t, &["start", &t.id])?;
     t.wait_status("stopped")?;
     gone(t)?;
@@ -324,8 +321,7 @@ fn fifty_at_once(t: &Test) -> Outcome {
         let name = format!("{}-{number}", t.id);
         let bundle = Bundle::new(&t.folder.join(format!("b{number}")), &name)?.probe(&["exit", "0"]);
         let bundle = bundle.with("/linux/cgroupsPath", json!(format!("system.slice:rt:{name}")));
-        bundle.save()?;
-        let words = ["--systemd-cgroup", "run", "--bundle", &bundle.path.to_string_lossy(), &name];
+        let words = ["--systemd-cgroup", "run", "--bundle", &bundle.saved()?, &name];
         running.push(t.spawn(t.command(&[], &words), None)?);
     }
     let mut failed = Vec::new();
