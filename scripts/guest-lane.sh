@@ -58,13 +58,13 @@ cp "$runtime" "$scratch/runtime"
 # Debian's suites, for their kernels.
 short_kernels="bullseye bookworm sid"
 # What a kernel may change: the calls that are made, cgroup v2, who enters what. About a minute each.
-short="kernel:: unified:: update::v2 field:: resource:: cgroup:: device_rule:: device::user_namespace dev::bound_in mount_cgroup::shows
-  mount_cgroup::is_read_only lifecycle::created exec::joins rootless::one_id rootless::lifecycle namespace::each_kind
-  namespace::time_is terminal::console"
+short="kernel:: unified:: update::v2 field:: resource:: device_rule:: dev::bound_in mount_cgroup::shows mount_cgroup::is_read_only
+  cgroup::every cgroup::occupied cgroup::frozen cgroup::cgroups_made cgroup::orphans lifecycle::created exec::joins rootless::one_id
+  rootless::lifecycle namespace::each_kind namespace::time_is terminal::console"
 # With systemd first what nothing else has; then all about cgroups, and of the rest what a shared "/" or AppArmor may change.
 first="unit:: unit_rootless:: label:: unified:: update::v2 device_rule::update mount_cgroup::flags"
-then="field:: cgroup:: resource:: update:: device_rule:: rootless:: rootless_cgroup:: live:: exec::sub exec::many exec::joins exec::terminal
-  device::user_namespace dev::bound_in lifecycle::created lifecycle::kill_takes lifecycle::pause lifecycle::kill_of_paused
+then="field:: cgroup:: resource:: update:: device_rule:: rootless:: rootless_cgroup:: pause:: ps:: events:: exec::sub
+  exec::many exec::joins exec::terminal device::user_namespace dev::bound_in lifecycle::created lifecycle::kill_takes lifecycle::kill_of_paused
   lifecycle::run_ lifecycle::parallel lifecycle::failed mount_cgroup:: mount_option::propagation mount_bind::rbind root::propagation
   root::is_ root::submounts namespace::new_ones namespace::each_kind namespace::time_is user_namespace::joined trace::run kernel::
   process:: terminal::console"

@@ -150,6 +150,19 @@ impl Test {
         }
     }
 
+    /// Skips the case where strace(1) is not installed.
+    pub fn needs_strace(&self) -> Outcome {
+        match crate::runtime::in_path("strace") {
+            Some(_) => Ok(()),
+            None => skip("strace is not installed"),
+        }
+    }
+
+    /// [`Bundle::busybox`], without which the case is skipped.
+    pub fn busybox(&self, bundle: &Bundle, names: &[&str]) -> Outcome {
+        if bundle.busybox(names)? { Ok(()) } else { skip("no static busybox") }
+    }
+
     /// As [`Test::rt`], and it must exit with 0.
     pub fn ok(&self, args: &[&str]) -> Outcome<Output> {
         let output = self.rt(args)?;
@@ -270,10 +283,15 @@ impl Test {
         }
     }
 
+    /// `create` and `start`, which must succeed.
+    pub fn start(&self, bundle: &Bundle) -> Outcome<Output> {
+        self.create_ok(bundle)?;
+        self.ok(&["start", &self.id])
+    }
+
     /// Creates and starts `probe sleep`; the container's host pid.
     pub fn sleeper(&self, bundle: Bundle) -> Outcome<i32> {
-        self.create_ok(&bundle.probe(&["sleep", "600"]))?;
-        self.ok(&["start", &self.id])?;
+        self.start(&bundle.probe(&["sleep", "600"]))?;
         let pid = self.wait_status("running")?["pid"].as_i64().unwrap_or(0);
         check!(pid > 1, "no pid in the state");
         Ok(pid as i32)

@@ -9,9 +9,7 @@ use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
 
-cases!["affinity":
-    of_an_exec, of_the_caller_is_not_passed_on, bad_ones_are_refused,
-];
+cases!["affinity": of_an_exec, of_the_caller_is_not_passed_on, bad_ones_are_refused];
 
 /// CPUs 0 and 1, if this process may use both.
 fn two_cpus() -> Outcome<String> {

@@ -5,9 +5,7 @@ use crate::check_eq;
 use crate::test::{Outcome, Test};
 use serde_json::json;
 
-cases!["annotation":
-    shown_by_state, without_a_name_is_refused,
-];
+cases!["annotation": shown_by_state, without_a_name_is_refused];
 
 fn shown_by_state(t: &Test) -> Outcome {
     t.create_ok(&t.bundle()?.with("/annotations", json!({ "org.example.a": "b", "org.example.empty": "" })))?;

@@ -1,5 +1,5 @@
-//! attacks: what an image or a sibling container may try while a container is made (security.md, classes A to F). Those on mounts,
-//! on /dev and by way of the process have files of their own.
+//! attacks: what an image or a sibling container may try while a container is made (security.md, classes A to F). Those
+//! on mounts, on /dev and by way of the process have files of their own.
 //!
 //! A canary tree stands for the host. It must be as it was whether the runtime refuses or carries on inside the root.
 //! That these cases can see a hole is shown by old runtimes that have it: their failures are listed with the CVE.
@@ -15,9 +15,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-cases!["attack":
-    root_is_swapped_in_a_link, passwd_is_a_link_out, nothing_is_left_in_the_image,
-];
+cases!["attack": root_is_swapped_in_a_link, passwd_is_a_link_out, nothing_is_left_in_the_image];
 
 /// The canary, and a bundle with a writable root: what could go wrong must not fail because of the mode.
 pub(super) fn scene(t: &Test) -> Outcome<(Canary, Bundle)> {

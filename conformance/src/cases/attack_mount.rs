@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::canary::Canary;
 use crate::cases;
 use crate::report::Report;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
@@ -15,9 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 cases!["attack_mount":
-    on_a_link, through_links, through_magic_links, destination_climbs,
-    on_a_loop, point_is_swapped, bind_point_is_swapped, proc_is_a_link,
-    sys_is_a_link, proc_is_a_file, binds_over_proc, inside_proc,
+    on_a_link, through_links, through_magic_links, destination_climbs, on_a_loop, point_is_swapped,
+    bind_point_is_swapped, proc_is_a_link, sys_is_a_link, proc_is_a_file, binds_over_proc, inside_proc,
     sys_is_a_link_with_cgroups, cgroups_in_a_user_namespace,
 ];
 
@@ -135,9 +134,7 @@ impl Drop for Swapper {
 /// Rounds of `run` while a sibling swaps the mount point's parent; strace holds the calls that make or mount it, so
 /// that a check and its use are far apart.
 fn swapped(t: &Test, calls: &str, mount: &dyn Fn(&mut Bundle)) -> Outcome {
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let canary = Canary::new(&t.folder.join("canary"))?;
     let mut bundle = t.bundle()?.with("/root/readonly", json!(false)).probe(&["exit", "0"]);
     mount(&mut bundle);

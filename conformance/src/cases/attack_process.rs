@@ -1,5 +1,5 @@
-//! Attacks by way of the first process: descriptors of the host, the runtime's binary, the caller's terminal (security.md, classes
-//! C and E).
+//! Attacks by way of the first process: descriptors of the host, the runtime's binary, the caller's terminal
+//! (security.md, classes C and E).
 
 use super::attack::{harmless, link, scene, ways_out};
 use crate::bundle::Bundle;
@@ -14,8 +14,9 @@ use std::fs;
 use std::time::Duration;
 
 cases!["attack_process":
-    cwd_is_a_leaked_descriptor, cwd_through_a_link_to_a_descriptor, program_through_a_descriptor, cwd_is_made_inside,
-    runtime_binary_is_the_program, runtime_binary_cannot_be_written, runtime_binary_is_not_there, terminal_input_cannot_be_faked,
+    cwd_is_a_leaked_descriptor, cwd_through_a_link_to_a_descriptor, program_through_a_descriptor,
+    cwd_is_made_inside, runtime_binary_is_the_program, runtime_binary_cannot_be_written,
+    runtime_binary_is_not_there, terminal_input_cannot_be_faked,
 ];
 
 /// Runs with directories of the host open as 7 and 9, inheritable.

@@ -12,9 +12,9 @@ cases!["bad_input":
     config_is_a_fifo, wrong_types, duplicated_members, unknown_members_are_ignored, trailing_garbage, deep_nesting,
     no_root, no_process, empty_args, relative_cwd, nul_bytes, namespace_file_of_the_wrong_type,
     namespace_file_missing, namespace_twice, namespace_unknown, unmapped_uid, mappings_without_user_namespace,
-    rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination, env_without_equals,
-    config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action, hostname_without_uts,
-    new_spec_version_is_accepted, what_is_no_version_is_refused,
+    rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination,
+    env_without_equals, config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action,
+    hostname_without_uts, new_spec_version_is_accepted, what_is_no_version_is_refused,
 ];
 
 /// Runs it; it must refuse in one line that names `text`.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases!["caps":
-    five_sets, of_root, of_a_user, ambient_needs_both_others,
-    empty_ones_drop_all, absent_ones_change_nothing, unknown_one_is_a_warning, lacking_one_is_a_warning,
+    five_sets, of_root, of_a_user, ambient_needs_both_others, empty_ones_drop_all, absent_ones_change_nothing,
+    unknown_one_is_a_warning, lacking_one_is_a_warning,
 ];
 
 const CHOWN: u64 = 1;

@@ -1,4 +1,5 @@
-//! `linux.cgroupsPath`, and cgroups themselves: which the container is in, who else may be, and all of it goes with the container.
+//! `linux.cgroupsPath`, and cgroups themselves: which the container is in, who else may be, and all of it goes with the
+//! container.
 
 use super::resource::{limited, limited_v1, shell};
 use crate::cases;
@@ -9,9 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 cases!["cgroup":
-    path_is_used, path_with_dots_stays_inside, no_path_means_the_id, gone_after_delete,
-    kill_reaches_children, covered_hierarchies_do_not_count, every_hierarchy_is_entered, occupied_is_refused,
-    frozen_is_refused, cgroups_made_inside_are_removed, frozen_container_is_deleted, orphans_are_killed,
+    path_is_used, path_with_dots_stays_inside, no_path_means_the_id, gone_after_delete, kill_reaches_children,
+    covered_hierarchies_do_not_count, every_hierarchy_is_entered, occupied_is_refused, frozen_is_refused,
+    cgroups_made_inside_are_removed, frozen_container_is_deleted, orphans_are_killed,
 ];
 
 fn path_is_used(t: &Test) -> Outcome {
@@ -63,8 +64,7 @@ fn gone_after_delete(t: &Test) -> Outcome {
 }
 
 fn kill_reaches_children(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_for("the end of all", || crate::leak::processes(&t.id).is_empty())?;
@@ -156,7 +156,7 @@ fn frozen_is_refused(t: &Test) -> Outcome {
 
 fn cgroups_made_inside_are_removed(t: &Test) -> Outcome {
     let mut bundle = limited_v1(t, json!({}))?;
-    shell(&mut bundle, "mkdir -p /sys/fs/cgroup/pids/a/b /sys/fs/cgroup/freezer/c && echo made")?;
+    shell(t, &mut bundle, "mkdir -p /sys/fs/cgroup/pids/a/b /sys/fs/cgroup/freezer/c && echo made")?;
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
     // What is left is looked for after every case.
@@ -176,8 +176,7 @@ fn frozen_container_is_deleted(t: &Test) -> Outcome {
 fn orphans_are_killed(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({}))?.probe(&["spawn-sleeper"]);
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.wait_status("stopped")?;
     let freezer = t.cgroup("freezer");
     let left = fs::read_to_string(freezer.join("cgroup.procs"))?;

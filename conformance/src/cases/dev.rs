@@ -1,4 +1,5 @@
-//! /dev: its default devices and links, ptmx, and a /dev of the image or of the caller. Devices of the config are in `device`.
+//! /dev: its default devices and links, ptmx, and a /dev of the image or of the caller. Devices of the config are in
+//! `device`.
 
 use super::device::{make, node, one};
 use crate::bundle::Bundle;
@@ -13,8 +14,8 @@ use std::path::Path;
 
 cases!["dev":
     defaults_are_there, bound_in_a_user_namespace, links_are_there, links_that_are_there_stay,
-    no_console_without_a_terminal, read_only_one_has_them, bound_one_is_left_alone, without_a_mount,
-    ptmx_works, ptmx_of_the_image_goes, ptmx_of_the_config, ptmx_is_mounted,
+    no_console_without_a_terminal, read_only_one_has_them, bound_one_is_left_alone, without_a_mount, ptmx_works,
+    ptmx_of_the_image_goes, ptmx_of_the_config, ptmx_is_mounted,
 ];
 
 const DEFAULTS: [(&str, &str); 6] = [

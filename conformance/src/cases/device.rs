@@ -11,10 +11,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 cases!["device":
-    of_the_config, replaces_a_default, fifo, in_a_missing_directory,
-    outside_dev, below_a_link, twice_the_same_path, equal_one_is_there,
-    another_is_there, outside_of_a_bound_dev, numbers, path_is_relative,
-    unknown_type, user_namespace_takes_the_hosts, user_namespace_gets_what_was_asked_for, user_namespace_fifo,
+    of_the_config, replaces_a_default, fifo, in_a_missing_directory, outside_dev, below_a_link, twice_the_same_path,
+    equal_one_is_there, another_is_there, outside_of_a_bound_dev, numbers, path_is_relative, unknown_type,
+    user_namespace_takes_the_hosts, user_namespace_gets_what_was_asked_for, user_namespace_fifo,
 ];
 
 pub(super) fn node(report: &crate::report::Report, path: &str) -> Value {

@@ -3,18 +3,18 @@
 
 use crate::bundle::Bundle;
 use crate::cases;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
 cases!["hook":
-    all_six_run_in_order, lists_run_in_order, run_has_all_six, state_is_on_stdin,
-    pid_is_the_containers_own, run_in_the_right_namespaces, environment_is_only_the_hooks, start_container_defaults_to_the_programs_environment,
-    only_three_descriptors, arguments_arrive_unchanged, hooks_run_in_the_right_place, create_container_sees_the_hosts_files,
-    start_container_is_the_user_in_the_root, unread_state_holds_nobody_up, config_is_that_of_create, user_namespace,
-    bad_hooks_are_refused,
+    all_six_run_in_order, lists_run_in_order, run_has_all_six, state_is_on_stdin, pid_is_the_containers_own,
+    run_in_the_right_namespaces, environment_is_only_the_hooks,
+    start_container_defaults_to_the_programs_environment, only_three_descriptors, arguments_arrive_unchanged,
+    hooks_run_in_the_right_place, create_container_sees_the_hosts_files, start_container_is_the_user_in_the_root,
+    unread_state_holds_nobody_up, config_is_that_of_create, user_namespace, bad_hooks_are_refused,
 ];
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -22,9 +22,7 @@ const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "start
 /// A bundle with a shell inside, and a directory that hooks of all kinds see under the same name: `$D`.
 pub(super) fn bundle(t: &Test) -> Outcome<Bundle> {
     let mut bundle = t.bundle()?;
-    if !bundle.busybox(&["sh", "cat", "sleep", "id", "readlink", "ls", "wc", "cp"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "cat", "sleep", "id", "readlink", "ls", "wc", "cp"])?;
     let shared = shared(t);
     fs::create_dir_all(&shared)?;
     fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
@@ -95,8 +93,7 @@ fn lists_run_in_order(t: &Test) -> Outcome {
         let list: Vec<Value> = (0..3).map(|n| hook(t, kind, &format!("echo {n} >> $D/$K"))).collect();
         bundle.set(&format!("/hooks/{kind}"), json!(list));
     }
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     finish(t)?;
     for kind in KINDS {
         check_eq!(read(t, kind), "0\n1\n2\n", "{kind}");
@@ -152,8 +149,7 @@ fn pid_is_the_containers_own(t: &Test) -> Outcome {
 fn run_in_the_right_namespaces(t: &Test) -> Outcome {
     let script = "for n in mnt uts ipc net; do readlink /proc/self/ns/$n; done > $D/$K";
     let bundle = with(t, bundle(t)?, &KINDS, script);
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     finish(t)?;
     let inside = read(t, "startContainer");
     check_eq!(inside.lines().count(), 4, "namespaces {inside:?}");
@@ -203,8 +199,7 @@ fn start_container_defaults_to_the_programs_environment(t: &Test) -> Outcome {
     let script = format!("cat /proc/self/environ > {}/seen", shared(t).display());
     bundle.set("/hooks/startContainer", json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]));
     bundle.set("/process/env/-", json!("OWN=1"));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.delete()?;
     let seen = read(t, "seen");
     let names: Vec<&str> = seen.split_terminator('\0').collect();
@@ -246,8 +241,7 @@ fn arguments_arrive_unchanged(t: &Test) -> Outcome {
         }
         bundle.set(&format!("/hooks/{kind}"), json!([hook]));
     }
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     finish(t)?;
     for kind in KINDS {
         check_eq!(read(t, kind), "name|| a b |--x|ä\n'\"\\|", "arguments of {kind}");
@@ -257,8 +251,7 @@ fn arguments_arrive_unchanged(t: &Test) -> Outcome {
 
 fn hooks_run_in_the_right_place(t: &Test) -> Outcome {
     let bundle = with(t, bundle(t)?, &KINDS, "pwd > $D/$K").with("/process/cwd", json!("/tmp"));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     finish(t)?;
     for kind in KINDS {
         let wanted = match kind {
@@ -294,8 +287,7 @@ fn start_container_is_the_user_in_the_root(t: &Test) -> Outcome {
         "id -u > $D/id; ls -d /probe >> $D/id; cat /proc/self/status > $D/status",
     )
     .with("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.delete()?;
     check_eq!(read(t, "id"), "1000\n/probe\n", "user and root");
     let status = read(t, "status");
@@ -319,15 +311,13 @@ fn unread_state_holds_nobody_up(t: &Test) -> Outcome {
     let big = "x".repeat(1 << 20);
     let bundle = with_deaf(t, bundle(t)?, &kinds, "exec <&-; echo $K >> $D/order");
     let bundle = bundle.with("/annotations", json!({ "big": big }));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     finish(t)?;
     let ran = read(t, "order");
     check!(kinds.iter().all(|kind| ran.contains(kind)), "hooks that ran: {ran}");
     fs::remove_dir_all(&bundle.path)?;
     let bundle = with_deaf(t, self::bundle(t)?, &kinds, "wc -c > $D/$K");
-    t.create_ok(&bundle.with("/annotations", json!({ "big": big })))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle.with("/annotations", json!({ "big": big })))?;
     finish(t)?;
     for kind in kinds {
         let length: usize = read(t, kind).trim().parse().unwrap_or(0);
@@ -355,8 +345,7 @@ fn user_namespace(t: &Test) -> Outcome {
     bundle.map_ids(100_000, 65_536);
     bundle.remove("/linux/resources");
     std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.delete()?;
     for kind in KINDS {
         let map: Vec<String> = read(t, kind).split_whitespace().map(str::to_owned).collect();

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 cases!["hook_failure":
     fails_create, says_which, of_start_container_fails_start, of_poststart_stops_the_container,
     of_poststop_is_a_warning, of_run_leaves_nothing, missing_program_is_explained, failed_create_runs_poststop,
-    timeout_takes_children_too, timeout_in_the_container, daemon_of_a_hook_holds_nobody_up, hanging_one_does_not_stop_delete_force,
-    hanging_one_in_the_container_does_not_stop_delete_force, that_of_a_killed_create_is_found,
+    timeout_takes_children_too, timeout_in_the_container, daemon_of_a_hook_holds_nobody_up,
+    hanging_one_does_not_stop_delete_force, hanging_one_in_the_container_does_not_stop_delete_force,
+    that_of_a_killed_create_is_found,
 ];
 
 fn fails_create(t: &Test) -> Outcome {

@@ -8,8 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 cases!["idmap":
-    mappings_of_a_mount, ranges_in_the_option, of_the_container, of_a_joined_namespace,
-    bad_ones_are_refused,
+    mappings_of_a_mount, ranges_in_the_option, of_the_container, of_a_joined_namespace, bad_ones_are_refused,
 ];
 
 /// A tmpfs whose files belong to ids 0 and 5; a mount on a folder of it as well.

@@ -62,9 +62,7 @@ fn without(t: &Test, bundle: &Bundle, faults: &[&str]) -> Outcome<crate::command
     if !t.runtime.is_ours() {
         return skip("how others do without is their affair");
     }
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let log = t.folder.join("strace.log").to_string_lossy().into_owned();
     let before = [&["strace", "-f", "-qq", "-o", &log][..], faults].concat();
     let output = t.run_behind(&before, bundle)?;
@@ -105,8 +103,7 @@ fn without_cgroup_kill(t: &Test) -> Outcome {
     t.cgroups_v2()?;
     let mut bundle = t.bundle()?;
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     if !t.runtime.is_ours() || crate::runtime::in_path("strace").is_none() {
         t.delete()?;
@@ -154,11 +151,8 @@ fn below_the_floor_is_told(t: &Test) -> Outcome {
 
 /// A kernel before 5.12 has no mount_setattr(2).
 fn without_mount_setattr(t: &Test) -> Outcome {
-    let Some(strace) = crate::runtime::in_path("strace") else { return skip("no strace") };
-    let old = format!(
-        "{} -f -o strace.log -e trace=mount_setattr -e inject=mount_setattr:error=ENOSYS \"$@\"",
-        strace.display()
-    );
+    t.needs_strace()?;
+    let old = "strace -f -o strace.log -e trace=mount_setattr -e inject=mount_setattr:error=ENOSYS \"$@\"";
     let source = t.subfolder("source")?;
     let mut bundle = t.bundle()?;
     bundle.mount("/plain", "bind", &source, &["rbind"]);
@@ -187,7 +181,7 @@ fn without_mount_setattr(t: &Test) -> Outcome {
     // What only the new call can do is an error.
     let mut bundle = t.bundle()?;
     bundle.mount("/x", "bind", &source, &["rbind", "rro"]);
-    let output = t.run_within(&old, &bundle)?;
+    let output = t.run_within(old, &bundle)?;
     check!(output.code != 0 && output.stdout.is_empty(), "rro was ignored: {}", output.stdout);
     Ok(())
 }

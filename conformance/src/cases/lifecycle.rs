@@ -8,12 +8,11 @@ use std::fs;
 
 cases!["lifecycle":
     created_running_stopped_gone, state_document_is_runcs, nothing_runs_before_start, create_twice,
-    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused,
-    delete_of_created, delete_force_is_idempotent, missing_container, kill_names_and_numbers,
-    kill_default_is_term, kill_of_stopped, kill_of_created, kill_takes_all_of_a_shared_pid_namespace,
-    pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing,
-    run_detached, run_keep, id_can_be_used_again, config_is_read_once,
-    bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
+    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created,
+    delete_force_is_idempotent, missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped,
+    kill_of_created, kill_takes_all_of_a_shared_pid_namespace, kill_of_paused, delete_of_what_is_frozen_elsewhere,
+    run_leaves_nothing, run_detached, run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish,
+    failed_create_leaves_nothing, parallel_creates,
 ];
 
 fn created_running_stopped_gone(t: &Test) -> Outcome {
@@ -101,8 +100,7 @@ fn start_twice(t: &Test) -> Outcome {
 }
 
 fn start_after_exit(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     t.fails(&["start", &t.id], "cannot start a container that has stopped")?;
     t.ok(&["delete", &t.id])?;
@@ -176,8 +174,7 @@ fn kill_default_is_term(t: &Test) -> Outcome {
 }
 
 fn kill_of_stopped(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     let refused = t.fails(&["kill", &t.id, "KILL"], "container not running");
     t.ok(&["delete", &t.id])?;
@@ -200,26 +197,13 @@ fn kill_of_created(t: &Test) -> Outcome {
 fn kill_takes_all_of_a_shared_pid_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.probe(&["spawn-sleeper", "stay"]);
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_status("stopped")?;
     let left = t.wait_for("the child's end", || crate::leak::processes(&t.id).is_empty());
     t.delete()?;
     left
-}
-
-fn pause_and_resume(t: &Test) -> Outcome {
-    t.needs("pause")?;
-    t.sleeper(t.bundle()?)?;
-    t.fails(&["resume", &t.id], "not paused")?;
-    t.ok(&["pause", &t.id])?;
-    check_eq!(t.state()?["status"], "paused", "status");
-    t.ok(&["resume", &t.id])?;
-    check_eq!(t.state()?["status"], "running", "status");
-    t.delete()?;
-    Ok(())
 }
 
 fn kill_of_paused(t: &Test) -> Outcome {

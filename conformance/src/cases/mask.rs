@@ -10,9 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 cases!["mask":
-    files_and_directories, defaults, twice_and_missing, through_a_link,
-    links_that_lead_nowhere, odd_files, a_mount, one_directory_for_all,
-    masked_inside_masked, cover_is_inert, in_a_writable_root, in_a_user_namespace,
+    files_and_directories, defaults, twice_and_missing, through_a_link, links_that_lead_nowhere, odd_files, a_mount,
+    one_directory_for_all, masked_inside_masked, cover_is_inert, in_a_writable_root, in_a_user_namespace,
     not_a_path,
 ];
 

@@ -15,6 +15,7 @@ mod clock;
 mod dev;
 mod device;
 mod device_rule;
+mod events;
 mod exec;
 mod features;
 mod field;
@@ -29,7 +30,6 @@ mod isolation;
 mod kernel;
 mod label;
 mod lifecycle;
-mod live;
 mod mask;
 mod mount;
 mod mount_bind;
@@ -41,8 +41,10 @@ mod namespace;
 mod net_device;
 mod notify;
 mod option;
+mod pause;
 mod process;
 mod proof;
+mod ps;
 mod race;
 mod rdt;
 mod readonly_path;
@@ -99,7 +101,9 @@ pub fn all() -> Vec<Case> {
         label::CASES,
         caps::CASES,
         rlimit::CASES,
-        live::CASES,
+        events::CASES,
+        pause::CASES,
+        ps::CASES,
         mask::CASES,
         mount::CASES,
         mount_bind::CASES,

@@ -1,5 +1,5 @@
-//! `mounts`: the default ones, their order, file systems that are mounted anew. Binds are in `mount_bind`, what options do in
-//! `mount_option`, where a mount may stand in `mount_point`.
+//! `mounts`: the default ones, their order, file systems that are mounted anew. Binds are in `mount_bind`, what options
+//! do in `mount_option`, where a mount may stand in `mount_point`.
 
 use crate::cases;
 use crate::test::{Outcome, Test};
@@ -9,8 +9,7 @@ use std::fs;
 
 cases!["mount":
     defaults_have_their_options, default_sizes_and_modes, nothing_else_is_mounted, nothing_reaches_the_host,
-    kernel_file_systems_are_not_the_hosts, order, no_type, unknown_file_system,
-    remount, overlay, many,
+    kernel_file_systems_are_not_the_hosts, order, no_type, unknown_file_system, remount, overlay, many,
 ];
 
 fn defaults_have_their_options(t: &Test) -> Outcome {

@@ -7,8 +7,7 @@ use serde_json::json;
 use std::fs;
 
 cases!["mount_cgroup":
-    shows_its_own, is_read_only, v1, v1_in_a_namespace,
-    v2, flags_of_the_hierarchy_stay,
+    shows_its_own, is_read_only, v1, v1_in_a_namespace, v2, flags_of_the_hierarchy_stay,
 ];
 
 fn shows_its_own(t: &Test) -> Outcome {

@@ -12,8 +12,8 @@ use std::os::unix::fs::symlink;
 
 cases!["mount_option":
     flags_of_a_bind, bind_keeps_what_the_source_has, bind_with_options_drops_the_rest, access_times,
-    access_times_stay, nosymfollow, recursive_attributes, propagation_modes,
-    superblock_flags, unknown, locked_flags, locked_flags_of_what_the_parent_cloned,
+    access_times_stay, nosymfollow, recursive_attributes, propagation_modes, superblock_flags, unknown,
+    locked_flags, locked_flags_of_what_the_parent_cloned,
 ];
 
 fn flags_of_a_bind(t: &Test) -> Outcome {

@@ -8,9 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 cases!["mount_point":
-    missing_ones_are_made, relative, over_the_root, below_a_readonly_bind,
-    links_on_the_way, links_themselves, link_to_its_own_folder, in_proc,
-    proc_is_procfs, proc_and_sys_are_directories,
+    missing_ones_are_made, relative, over_the_root, below_a_readonly_bind, links_on_the_way, links_themselves,
+    link_to_its_own_folder, in_proc, proc_is_procfs, proc_and_sys_are_directories,
 ];
 
 fn missing_ones_are_made(t: &Test) -> Outcome {

@@ -7,9 +7,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-cases!["mount_tmpfs":
-    options, mode, read_only_one_takes_mounts, tmpcopyup,
-];
+cases!["mount_tmpfs": options, mode, read_only_one_takes_mounts, tmpcopyup];
 
 fn options(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;

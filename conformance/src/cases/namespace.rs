@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 
 cases!["namespace":
     the_five_are_new, new_ones_are_new, missing_ones_are_inherited, pid_namespace_of_the_runtime,
-    cgroup_namespace_begins_at_the_container, each_kind_is_joined, time_is_joined, those_of_another_container_are_joined, all_but_mount_are_joined_at_once,
-    joined_pid_namespace_sees_both, second_in_a_pid_namespace_is_itself, the_runtimes_own_mount_namespace_is_refused, relative_path_is_refused,
+    cgroup_namespace_begins_at_the_container, each_kind_is_joined, time_is_joined,
+    those_of_another_container_are_joined, all_but_mount_are_joined_at_once, joined_pid_namespace_sees_both,
+    second_in_a_pid_namespace_is_itself, the_runtimes_own_mount_namespace_is_refused, relative_path_is_refused,
     file_that_is_no_namespace_is_refused, loopback_is_up, loopback_of_a_shared_network_is_left,
 ];
 

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 cases!["net_device":
     moves_with_its_addresses, gets_another_name, template_gets_a_number, several_at_once, into_a_joined_namespace,
-    with_a_user_namespace, missing_is_refused, loopback_is_refused, taken_name_is_refused, without_namespace_is_refused,
-    into_the_hosts_namespace_is_refused, bad_names_are_refused, failed_create_moves_it_back,
+    with_a_user_namespace, missing_is_refused, loopback_is_refused, taken_name_is_refused,
+    without_namespace_is_refused, into_the_hosts_namespace_is_refused, bad_names_are_refused,
+    failed_create_moves_it_back,
 ];
 
 /// Makes the pair, runs the words, and prints what is left on "the host" to stderr.

@@ -1,4 +1,5 @@
-//! process: arguments, environment, working directory, umask, descriptors, signals, noNewPrivileges, the session and its keyring.
+//! process: arguments, environment, working directory, umask, descriptors, signals, noNewPrivileges, the session and
+//! its keyring.
 
 use crate::cases;
 use crate::test::{Outcome, Test};
@@ -6,11 +7,11 @@ use crate::{check, check_eq};
 use serde_json::json;
 
 cases!["process":
-    exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged, env_gets_home_and_keeps_order,
-    env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made, cwd_is_made_in_a_read_only_root,
-    umask_default_is_0022, umask_is_applied, only_stdio_is_open, signal_masks_are_clean,
-    hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1, looked_up_in_the_containers_path, nothing_odd_is_left,
-    no_new_privileges, session_keyring_is_the_containers,
+    exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged,
+    env_gets_home_and_keeps_order, env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made,
+    cwd_is_made_in_a_read_only_root, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
+    signal_masks_are_clean, hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1,
+    looked_up_in_the_containers_path, nothing_odd_is_left, no_new_privileges, session_keyring_is_the_containers,
 ];
 
 fn exit_code_is_the_programs(t: &Test) -> Outcome {

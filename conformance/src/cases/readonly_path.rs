@@ -10,9 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 cases!["readonly_path":
-    files_and_directories, defaults, flags_stay, missing,
-    below_a_masked_path, is_recursive, through_a_link, bind_stays_itself,
-    twice,
+    files_and_directories, defaults, flags_stay, missing, below_a_masked_path, is_recursive, through_a_link,
+    bind_stays_itself, twice,
 ];
 
 fn files_and_directories(t: &Test) -> Outcome {

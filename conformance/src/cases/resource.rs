@@ -1,5 +1,5 @@
-//! `linux.resources`: limits that hold, on both versions (contract 1.7). Device rules are in `device_rule`, every field and its file
-//! in `field` and, for version 2, in `unified`.
+//! `linux.resources`: limits that hold, on both versions (contract 1.7). Device rules are in `device_rule`, every field
+//! and its file in `field` and, for version 2, in `unified`.
 
 use crate::bundle::Bundle;
 use crate::cases;
@@ -11,8 +11,8 @@ use std::fs;
 
 cases!["resource":
     limits_are_in_the_files, burst_is_in_its_file, memory_limit_kills, cpu_quota_throttles, cpuset_binds,
-    callers_processors_are_not_inherited, bad_limit_leaves_nothing, unified_is_refused_on_v1, hugepages_on_the_unified_side,
-    io_limit_throttles, pids_limit_holds,
+    callers_processors_are_not_inherited, bad_limit_leaves_nothing, unified_is_refused_on_v1,
+    hugepages_on_the_unified_side, io_limit_throttles, pids_limit_holds,
 ];
 
 /// A bundle with these resources; skips where the runtime does not see them.
@@ -27,10 +27,8 @@ pub(super) fn limited_v1(t: &Test, resources: Value) -> Outcome<Bundle> {
     limited(t, resources)
 }
 
-pub(super) fn shell(bundle: &mut Bundle, script: &str) -> Outcome {
-    if !bundle.busybox(&["sh", "head", "tail", "wc", "sleep", "mknod", "cat", "dd", "mkdir", "grep"])? {
-        return skip("no static busybox");
-    }
+pub(super) fn shell(t: &Test, bundle: &mut Bundle, script: &str) -> Outcome {
+    t.busybox(bundle, &["sh", "head", "tail", "wc", "sleep", "mknod", "cat", "dd", "mkdir", "grep"])?;
     bundle.set("/process/args", json!(["/bin/sh", "-c", script]));
     Ok(())
 }
@@ -90,7 +88,7 @@ fn burst_is_in_its_file(t: &Test) -> Outcome {
 
 fn memory_limit_kills(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({ "memory": { "limit": 16_777_216, "swap": 16_777_216 } }))?;
-    shell(&mut bundle, "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c; echo over")?;
+    shell(t, &mut bundle, "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c; echo over")?;
     let output = t.run(&bundle)?;
     check!(!output.stdout.contains("150000000"), "150 MB went through 16 MB: {}", output.stdout);
     Ok(())
@@ -98,9 +96,8 @@ fn memory_limit_kills(t: &Test) -> Outcome {
 
 fn cpu_quota_throttles(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({ "cpu": { "quota": 10_000, "period": 100_000 } }))?;
-    shell(&mut bundle, "while :; do :; done")?;
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    shell(t, &mut bundle, "while :; do :; done")?;
+    t.start(&bundle)?;
     let throttled = || {
         let stat = t.cgroup_file("cpu", "cpu.stat").unwrap_or_default();
         stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok()).unwrap_or(0)
@@ -179,7 +176,7 @@ fn io_limit_throttles(t: &Test) -> Outcome {
                             { "allow": true, "type": "b", "major": 7, "minor": minor, "access": "r" }] }),
     );
     bundle.set("/linux/devices/-", json!({ "path": "/dev/disk", "type": "b", "major": 7, "minor": minor }));
-    let outcome = shell(&mut bundle, "dd if=/dev/disk of=/dev/null bs=1M count=4 iflag=direct && echo done")
+    let outcome = shell(t, &mut bundle, "dd if=/dev/disk of=/dev/null bs=1M count=4 iflag=direct && echo done")
         .and_then(|()| t.run(&bundle));
     let _ = std::process::Command::new("losetup").arg("-d").arg(&device).status();
     let output = outcome?;

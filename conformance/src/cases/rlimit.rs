@@ -8,8 +8,7 @@ use serde_json::json;
 use std::fs;
 
 cases!["rlimit":
-    every_one, unlimited, soft_above_hard, raising_needs_a_capability,
-    untouched_without_any, bad_ones_are_refused,
+    every_one, unlimited, soft_above_hard, raising_needs_a_capability, untouched_without_any, bad_ones_are_refused,
 ];
 
 /// Every limit, and what /proc calls it.

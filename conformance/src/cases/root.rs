@@ -4,18 +4,17 @@ use crate::bundle::Bundle;
 use crate::cases;
 use crate::command::Output;
 use crate::report::Report;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 
 cases!["root":
-    readonly, writable, paths, path_through_a_link,
-    path_is_wrong, is_a_mount, is_an_overlay, submounts,
-    propagation, unknown_propagation, host_sees_nothing, host_mounts_reach_slaves,
-    shared_reaches_the_host, private_by_default, covers_are_cut_loose, no_pivot,
-    no_pivot_hides_the_host, keeps_its_mode, through_a_bundle_with_odd_names,
+    readonly, writable, paths, path_through_a_link, path_is_wrong, is_a_mount, is_an_overlay, submounts,
+    propagation, unknown_propagation, host_sees_nothing, host_mounts_reach_slaves, shared_reaches_the_host,
+    private_by_default, covers_are_cut_loose, no_pivot, no_pivot_hides_the_host, keeps_its_mode,
+    through_a_bundle_with_odd_names,
 ];
 
 fn readonly(t: &Test) -> Outcome {
@@ -204,12 +203,12 @@ fn host_mounts_reach_slaves(t: &Test) -> Outcome {
 }
 
 /// A container that mounts on /bound itself.
-fn mounter(t: &Test, options: &[&str]) -> Outcome<Option<Bundle>> {
+fn mounter(t: &Test, options: &[&str]) -> Outcome<Bundle> {
     let source = t.subfolder("source")?;
     fs::create_dir_all(t.folder.join("source/sub"))?;
     let mut bundle = t.bundle()?;
-    if !bundle.rootfs().join("bin/busybox").exists() && !bundle.busybox(&["sh", "mount"])? {
-        return Ok(None);
+    if !bundle.rootfs().join("bin/busybox").exists() {
+        t.busybox(&bundle, &["sh", "mount"])?;
     }
     bundle.mount("/bound", "bind", &source, options);
     let caps = json!(["CAP_SYS_ADMIN"]);
@@ -218,11 +217,11 @@ fn mounter(t: &Test, options: &[&str]) -> Outcome<Option<Bundle>> {
         "/process/args",
         json!(["/bin/sh", "-c", "/bin/mount -t tmpfs inner /bound/sub && /bin/mount -t tmpfs over /dev/shm"]),
     );
-    Ok(Some(bundle))
+    Ok(bundle)
 }
 
 fn shared_reaches_the_host(t: &Test) -> Outcome {
-    let Some(bundle) = mounter(t, &["rbind", "rshared"])? else { return skip("no static busybox") };
+    let bundle = mounter(t, &["rbind", "rshared"])?;
     let bundle = bundle.with("/linux/rootfsPropagation", json!("rshared"));
     let output = t.run_within(&format!("{SHARED}; {WATCHED}"), &bundle)?;
     check!(output.code == 0, "exit {}: {}", output.code, output.stderr);
@@ -234,7 +233,7 @@ fn shared_reaches_the_host(t: &Test) -> Outcome {
 
 fn private_by_default(t: &Test) -> Outcome {
     for options in [&["rbind"][..], &["bind"], &["rbind", "rshared"], &["rbind", "rslave"], &["rbind", "private"]] {
-        let Some(bundle) = mounter(t, options)? else { return skip("no static busybox") };
+        let bundle = mounter(t, options)?;
         let output = t.run_within(&format!("{SHARED}; {WATCHED}"), &bundle)?;
         check!(output.code == 0, "exit {}: {}", output.code, output.stderr);
         check_eq!(lines(t, "after")?, lines(t, "before")?, "{options:?}: the host's mounts");
@@ -292,9 +291,7 @@ fn no_pivot(t: &Test) -> Outcome {
 /// in the container could mount one of its own, without the masks.
 fn no_pivot_hides_the_host(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
-    if !bundle.busybox(&["sh", "mount", "unshare"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "mount", "unshare"])?;
     // Something of /proc must be covered for the kernel to mind.
     bundle.set("/linux/maskedPaths", json!(["/proc/version"]));
     bundle.set(

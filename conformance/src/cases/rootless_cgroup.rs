@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 cases!["rootless_cgroup":
-    limits_without_rights_are_refused, path_without_rights_is_refused, without_rights_and_limits_it_runs, delegated_v1,
-    delegated_v2, kill_reaches_everyone_by_cgroup,
+    limits_without_rights_are_refused, path_without_rights_is_refused, without_rights_and_limits_it_runs,
+    delegated_v1, delegated_v2, kill_reaches_everyone_by_cgroup,
 ];
 
 fn limits_without_rights_are_refused(t: &Test) -> Outcome {

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases!["scheduling":
-    absent_changes_nothing, every_policy_without_rights_on_time, real_time, deadline,
-    flags, bad_schedulers_are_refused, io_priority, bad_io_priorities_are_refused,
-    personality_linux32, bad_personalities_are_refused, memory_policy, bad_memory_policies_are_refused,
-    oom_score_adj, bad_oom_score_adj_is_refused,
+    absent_changes_nothing, every_policy_without_rights_on_time, real_time, deadline, flags,
+    bad_schedulers_are_refused, io_priority, bad_io_priorities_are_refused, personality_linux32,
+    bad_personalities_are_refused, memory_policy, bad_memory_policies_are_refused, oom_score_adj,
+    bad_oom_score_adj_is_refused,
 ];
 
 fn scheduling(t: &Test, pointer: &str, value: Value) -> Outcome<Value> {

@@ -7,9 +7,10 @@ use serde_json::json;
 use std::fs;
 
 cases!["sysctl":
-    of_new_namespaces, slashes_separate_too, of_a_user_namespace, of_the_host_is_refused, without_the_namespace_is_refused,
-    hostname_has_its_own_property, domainname_said_twice, unknown_is_refused, bad_values_are_refused, aliases_are_duplicates,
-    in_a_joined_namespace, joining_the_hosts_namespace_is_refused, a_fake_proc_in_the_root_changes_nothing,
+    of_new_namespaces, slashes_separate_too, of_a_user_namespace, of_the_host_is_refused,
+    without_the_namespace_is_refused, hostname_has_its_own_property, domainname_said_twice, unknown_is_refused,
+    bad_values_are_refused, aliases_are_duplicates, in_a_joined_namespace, joining_the_hosts_namespace_is_refused,
+    a_fake_proc_in_the_root_changes_nothing,
 ];
 
 fn content(t: &Test, bundle: crate::bundle::Bundle, name: &str) -> Outcome<String> {

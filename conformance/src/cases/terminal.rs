@@ -19,10 +19,9 @@ use std::time::Duration;
 
 cases!["terminal":
     master_comes_over_the_socket, size_is_the_configs, size_is_ignored_without_a_terminal, console_device,
-    is_controlling, belongs_to_the_user, run_detached, in_a_user_namespace,
-    without_a_devpts_mount, no_socket_when_detached, socket_without_a_terminal, socket_is_missing,
-    socket_is_a_file, socket_path_too_long, nobody_reads, hostile_console_paths,
-    hostile_ptmx, size_changes_arrive, size_too_large_is_refused,
+    is_controlling, belongs_to_the_user, run_detached, in_a_user_namespace, without_a_devpts_mount,
+    no_socket_when_detached, socket_without_a_terminal, socket_is_missing, socket_is_a_file, socket_path_too_long,
+    nobody_reads, hostile_console_paths, hostile_ptmx, size_changes_arrive, size_too_large_is_refused,
 ];
 
 fn with_terminal(t: &Test) -> Outcome<Bundle> {

@@ -15,9 +15,7 @@ cases!["trace":
 
 /// The threads of one call of the runtime, which must succeed.
 fn traced(t: &Test, args: &[&str]) -> Outcome<Vec<Thread>> {
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let prefix = t.folder.join(format!("trace-{}", args.first().unwrap_or(&"")));
     let strace = trace::strace(&prefix);
     let before: Vec<&str> = strace.iter().map(String::as_str).collect();
@@ -59,9 +57,7 @@ fn create_names_nothing(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["exit", "0"]);
     bundle.save()?;
     let prefix = t.folder.join("trace-create");
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let strace = trace::strace(&prefix);
     let before: Vec<&str> = strace.iter().map(String::as_str).collect();
     let running = t.spawn(t.command(&before, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?;

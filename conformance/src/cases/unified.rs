@@ -1,5 +1,5 @@
-//! unified: cgroup version 2 with all its controllers (contract 1.7.1): every field in the kernel's file, `update`, and what
-//! only version 2 does. For the guest; elsewhere skipped.
+//! unified: cgroup version 2 with all its controllers (contract 1.7.1): every field in the kernel's file, `update`, and
+//! what only version 2 does. For the guest; elsewhere skipped.
 
 use crate::bundle::Bundle;
 use crate::cases;
@@ -11,10 +11,10 @@ use std::fs;
 use std::path::Path;
 
 cases!["unified":
-    every_field_is_in_its_file, idle_is_in_its_file, burst_is_in_its_file, unlimited_is_max,
-    files_by_name, what_it_lacks_is_refused, controllers_are_handed_down, run_and_exec_write_no_procs,
-    inner_tree_takes_exec, inner_tree_is_removed, starts_in_half_a_mebibyte, too_little_to_start_is_told,
-    killed_by_the_kernels_own_switch, systemd_inside_takes_exec,
+    every_field_is_in_its_file, idle_is_in_its_file, burst_is_in_its_file, unlimited_is_max, files_by_name,
+    what_it_lacks_is_refused, controllers_are_handed_down, run_and_exec_write_no_procs, inner_tree_takes_exec,
+    inner_tree_is_removed, starts_in_half_a_mebibyte, too_little_to_start_is_told, killed_by_the_kernels_own_switch,
+    systemd_inside_takes_exec,
 ];
 
 pub(super) fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
@@ -175,9 +175,7 @@ fn run_and_exec_write_no_procs(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("others do");
     }
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let traced = |name: &str, args: &[&str]| -> Outcome {
         let prefix = t.folder.join(format!("trace-{name}"));
         let strace = trace::strace(&prefix);
@@ -211,15 +209,12 @@ const INNER: &str = "cd /sys/fs/cgroup && mkdir init work && echo 1 >init/cgroup
 /// A container that has divided its own cgroup.
 fn inner(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({}))?;
-    if !bundle.busybox(&["sh", "mkdir", "sleep", "cat"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "mkdir", "sleep", "cat"])?;
     bundle.namespace("cgroup", "");
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
     bundle.set("/process/args", json!(["/bin/sh", "-c", INNER]));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.wait_for("a divided cgroup", || t.cgroup_file("", "work/memory.max").is_some())
 }
 
@@ -250,9 +245,7 @@ fn starts_in_half_a_mebibyte(t: &Test) -> Outcome {
         return skip("others need more");
     }
     let mut bundle = limited(t, json!({ "memory": { "limit": 524_288, "swap": 524_288 } }))?;
-    if !bundle.busybox(&["echo"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["echo"])?;
     bundle.set("/process/args", json!(["/bin/echo", "there"]));
     check_eq!(t.run_ok(&bundle)?, "there\n", "output");
     Ok(())
@@ -277,8 +270,7 @@ fn too_little_to_start_is_told(t: &Test) -> Outcome {
 fn killed_by_the_kernels_own_switch(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({}))?;
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.delete()?;
     check!(crate::leak::processes(&t.id).is_empty(), "processes are left");
@@ -345,8 +337,7 @@ fn systemd_inside_takes_exec(t: &Test) -> Outcome {
     let bundle = with_systemd(t)?;
     let root = bundle.rootfs();
     let overlay = Overlay::over(&root, &t.folder)?;
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     // Looked at from outside: a process of ours in the cgroup itself would keep systemd from dividing it.
     let divided = || t.cgroup_file("", "cgroup.subtree_control").is_some_and(|list| list.contains("memory"));
     let settled = (0..3).map(|_| t.wait_for("systemd to divide its cgroup", divided)).find(Result::is_ok);

@@ -1,4 +1,5 @@
-//! `--systemd-cgroup` for a user who is logged in: his own systemd, in the machine made for the tests (contract 2.13, 2.14).
+//! `--systemd-cgroup` for a user who is logged in: his own systemd, in the machine made for the tests (contract 2.13,
+//! 2.14).
 
 use super::unit::{bundle, unit};
 use crate::bundle::Bundle;
@@ -12,9 +13,7 @@ use std::os::unix::fs::lchown;
 use std::path::Path;
 use std::process::Command;
 
-cases!["unit_rootless":
-    in_the_users_session, limits_are_delegated,
-];
+cases!["unit_rootless": in_the_users_session, limits_are_delegated];
 
 const USER: u32 = 1000;
 

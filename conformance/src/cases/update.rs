@@ -9,9 +9,9 @@ use serde_json::json;
 use std::fs;
 
 cases!["update":
-    changes_limits, every_limit, from_stdin, refused_changes_nothing,
-    of_stopped, sizes_have_units, kernel_memory_is_ignored, rdt_without_one,
-    rates_of_real_time, v2_writes_the_files, v2_from_stdin, v2_refused_changes_nothing,
+    changes_limits, every_limit, from_stdin, refused_changes_nothing, of_stopped, sizes_have_units,
+    kernel_memory_is_ignored, rdt_without_one, rates_of_real_time, v2_writes_the_files, v2_from_stdin,
+    v2_refused_changes_nothing,
 ];
 
 fn changes_limits(t: &Test) -> Outcome {
@@ -103,8 +103,7 @@ fn refused_changes_nothing(t: &Test) -> Outcome {
 
 fn of_stopped(t: &Test) -> Outcome {
     t.needs("update")?;
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     let output = t.rt(&["update", "--memory", "64m", &t.id])?;
     t.delete()?;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases!["user_namespace":
-    maps_ids, ids_in_many_ranges, owns_the_others, with_the_network_of_the_host,
-    joined, mappings_of_a_joined_one_are_compared, the_runtimes_own_is_refused, without_mappings_is_refused,
+    maps_ids, ids_in_many_ranges, owns_the_others, with_the_network_of_the_host, joined,
+    mappings_of_a_joined_one_are_compared, the_runtimes_own_is_refused, without_mappings_is_refused,
     bad_mappings_are_refused,
 ];
 

@@ -6,9 +6,7 @@ use crate::test::{Outcome, Test};
 use serde_json::json;
 use std::fs;
 
-cases!["uts":
-    domainname, hostname, long_hostname, bad_names_are_refused,
-];
+cases!["uts": domainname, hostname, long_hostname, bad_names_are_refused];
 
 fn domainname(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/hostname", json!("inner")).with("/domainname", json!("example.org"));
