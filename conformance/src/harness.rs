@@ -225,3 +225,16 @@ fn look_at_mounts(tally: &mut Tally, before: &[String], with_ours: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_filter_with_colons_is_a_whole_noun() {
+        let wants = |filter: &str, name: &str| parse(&[filter.to_owned()]).is_ok_and(|options| options.wants(name));
+        assert!(wants("process::", "process::cwd_is_made") && wants("process::cwd", "process::cwd_is_made"));
+        assert!(!wants("process::", "attack_process::cwd_is_made_inside"));
+        assert!(wants("cwd", "attack_process::cwd_is_made_inside") && !wants("cwd", "mount::order"));
+    }
+}

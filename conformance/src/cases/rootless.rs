@@ -20,7 +20,7 @@ cases!["rootless":
 ];
 
 /// The user of these tests; on a machine that has him, he is not asked.
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
 
 /// First ids of his ranges in our copies of /etc/subuid and /etc/subgid.
 const SUBUID: u32 = 200_000;

@@ -1,6 +1,7 @@
 //! `--systemd-cgroup` for a user who is logged in: his own systemd, in the machine made for the tests (contract 2.13,
 //! 2.14).
 
+use super::rootless::{USER, own};
 use super::unit::{bundle, unit};
 use crate::bundle::Bundle;
 use crate::cases;
@@ -9,13 +10,10 @@ use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::lchown;
 use std::path::Path;
 use std::process::Command;
 
 cases!["unit_rootless": in_the_users_session, limits_are_delegated];
-
-const USER: u32 = 1000;
 
 /// A call as a user who is logged in: by his own systemd, in a unit of his own.
 fn user(t: &Test, args: &[&str]) -> Outcome<Output> {
@@ -35,16 +33,6 @@ fn user(t: &Test, args: &[&str]) -> Outcome<Output> {
         "--collect",
     ];
     t.finish(t.command(&before, &[&["--systemd-cgroup"], args].concat()))
-}
-
-fn own(path: &Path) -> Outcome {
-    lchown(path, Some(USER), Some(USER))?;
-    if fs::symlink_metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            own(&entry?.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// A rootless bundle in a scope of the user's, all of it his.
