@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
 
@@ -157,6 +158,44 @@ fn count(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "parse error")
 }
 
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    duration(text).ok_or("parse error")
+}
+
+/// Go's syntax of durations: `1h2m3.5s`, `100ms`. A negative one counts as none.
+fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    if let Some(rest) = text.strip_prefix('-') {
+        return duration(rest).map(|_| Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (value, after) = rest.split_at_checked(number)?;
+        let unit = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(unit)?;
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(value.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(part)?;
+        rest = after;
+    }
+    Some(total)
+}
+
 fn create(command: Command) -> Command {
     launch(command.about("Create a container; its program waits for start"))
 }
@@ -263,7 +302,7 @@ fn bundle(command: Command) -> Command {
 fn events(command: Command) -> Command {
     command
         .about("Print statistics of a container, and when its memory runs out")
-        .arg(value("interval", "TIME", "Time between statistics").default_value("5s"))
+        .arg(value("interval", "TIME", "Time between statistics").value_parser(interval).default_value("5s"))
         .arg(switch("stats", "Print statistics once"))
         .arg(id())
 }
@@ -382,8 +421,22 @@ fn spec(command: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_definition_is_consistent() {
-        super::tree().debug_assert();
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn durations_of_go() {
+        for (text, milliseconds) in
+            [("5s", 5000), ("100ms", 100), ("1m30s", 90_000), ("1.5h", 5_400_000), ("0", 0), ("-3s", 0), ("+1s", 1000)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "5", "s", "1x", "1s2", "-", "1..5s", "99999999999999999999h"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 }

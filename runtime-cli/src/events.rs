@@ -11,11 +11,11 @@ use runtime_core::state::Status;
 use runtime_core::verb::events::Event;
 use serde_json::{Map, Value, json};
 
-use crate::{flag, print, text};
+use crate::{flag, print};
 
 /// Prints statistics once with `--stats`, else everything until the container ends.
 pub fn events(container: &Container, matches: &ArgMatches) -> Result<(), String> {
-    let interval = duration(&text(matches, "interval")).ok_or("invalid value for flag -interval: parse error")?;
+    let interval = matches.try_get_one("interval").ok().flatten().copied().unwrap_or(Duration::ZERO);
     if interval.is_zero() {
         return Err("duration interval must be greater than 0".to_owned());
     }
@@ -175,55 +175,9 @@ fn filled<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
     members.into_iter().filter(|(_, value)| !empty(value)).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Go's syntax of durations: `1h2m3.5s`, `100ms`. A negative one counts as none.
-fn duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    if let Some(rest) = text.strip_prefix('-') {
-        return duration(rest).map(|_| Duration::ZERO);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let number = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (value, after) = rest.split_at_checked(number)?;
-        let unit = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at_checked(unit)?;
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(value.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(part)?;
-        rest = after;
-    }
-    Some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_of_go() {
-        for (text, milliseconds) in
-            [("5s", 5000), ("100ms", 100), ("1m30s", 90_000), ("1.5h", 5_400_000), ("0", 0), ("-3s", 0), ("+1s", 1000)]
-        {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "5", "s", "1x", "1s2", "-", "1..5s", "99999999999999999999h"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn nothing_counted_is_runcs_empty_document() {

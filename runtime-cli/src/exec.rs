@@ -9,7 +9,7 @@ use runtime_core::{Console, Container, Exec, Runtime};
 use crate::attend::{attend, block_signals, failed};
 use crate::log::Logger;
 use crate::timeline::Record;
-use crate::{choice, flag, launch, path, terminal, text, texts};
+use crate::{choice, flag, launch, path, print, terminal, text, texts};
 
 /// What runc exits with where it, and not the program, failed.
 const FAILURE: i32 = 255;
@@ -94,7 +94,7 @@ fn process(container: &Container, matches: &ArgMatches) -> Result<Process, Strin
 fn read(file: &Path) -> Result<Process, String> {
     use std::io::Read;
     let fail = |error: std::io::Error| {
-        let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+        let cause = print::cause(&error);
         format!("open {}: {cause}", file.display())
     };
     let mut bytes = Vec::new();

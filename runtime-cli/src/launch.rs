@@ -8,7 +8,7 @@ use runtime_core::{Config, Console, Create};
 
 use crate::notify::{self, Manager};
 use crate::timeline::Record;
-use crate::{flag, os, path, sys, text};
+use crate::{flag, os, path, print, sys, text};
 
 /// Descriptors from here on are passed to the program (sd_listen_fds(3), runc's `--preserve-fds`).
 const FIRST_FD: u32 = 3;
@@ -95,11 +95,11 @@ impl Launch {
 pub fn bundle(matches: &ArgMatches) -> Result<PathBuf, String> {
     let bundle = match path(matches, "bundle")? {
         Some(given) => given,
-        None => std::env::current_dir().map_err(|error| format!("current directory: {error}"))?,
+        None => std::env::current_dir().map_err(|error| format!("current directory: {}", print::cause(&error)))?,
     };
     if bundle.components().any(|part| part == std::path::Component::ParentDir) {
         return bundle.canonicalize().map_err(|error| {
-            let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+            let cause = print::cause(&error);
             format!("bundle {}: {cause}", bundle.display())
         });
     }

@@ -79,7 +79,7 @@ impl Logger {
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o644).custom_flags(libc::O_SYNC | libc::O_NOCTTY);
         let file = options.open(path).map_err(|error| {
-            let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+            let cause = print::cause(&error);
             format!("open {}: {cause}", path.display())
         })?;
         self.file = Some(file);

@@ -68,6 +68,7 @@ fn main(argv: Vec<OsString>) -> i32 {
     }
     let verb = match words.next() {
         None => return help(None, &Logger::default()),
+        Some(word) if word.is_empty() => return help(None, &Logger::default()),
         Some(word) => word.to_string_lossy().into_owned(),
     };
     if verb == "help" || verb == "h" {
@@ -77,10 +78,17 @@ fn main(argv: Vec<OsString>) -> i32 {
     if let Some(Ok(Parsed::Help)) = parsed {
         return help(Some(verb.into()), &Logger::default());
     }
-    let log = match logger(&global) {
-        Ok(log) => Arc::new(log),
+    let mut log = match Logger::new(&text(&global, "log-format"), flag(&global, "debug")) {
+        Ok(log) => log,
         Err(message) => return fail(&Logger::default(), &message),
     };
+    // Before anything else: relative to the directory we were started in, and there for every error that follows.
+    if let Some(path) = os(&global, "log").filter(|path| !path.is_empty())
+        && let Err(message) = log.open(path.as_ref())
+    {
+        return fail(&log, &message);
+    }
+    let log = Arc::new(log);
     match parsed {
         None => help(Some(verb.into()), &log),
         Some(Err(misuse)) => misused(&program, &verb, misuse, &log),
@@ -141,15 +149,6 @@ fn misused(program: &OsStr, verb: &str, misuse: Misuse, log: &Logger) -> i32 {
         }
     };
     fail(log, &message)
-}
-
-fn logger(global: &ArgMatches) -> Result<Logger, String> {
-    let mut log = Logger::new(&text(global, "log-format"), flag(global, "debug"))?;
-    // Before anything else: relative to the directory we were started in, and there for every error that follows.
-    if let Some(path) = os(global, "log").filter(|path| !path.is_empty()) {
-        log.open(path.as_ref())?;
-    }
-    Ok(log)
 }
 
 fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>) -> Result<i32, String> {
@@ -271,7 +270,8 @@ fn each(
 fn kill(runtime: &Runtime, id: &str, matches: &ArgMatches) -> Result<(), String> {
     // In this order: engines probe for "container does not exist", whatever the signal.
     let container = runtime.container(id).map_err(|error| error.to_string())?;
-    let name = os(matches, "signal").map_or_else(|| "SIGTERM".into(), OsStr::to_string_lossy);
+    let name = os(matches, "signal").filter(|name| !name.is_empty());
+    let name = name.map_or_else(|| "SIGTERM".into(), OsStr::to_string_lossy);
     let signal = runtime_core::parse_signal(&name).ok_or_else(|| format!("unknown signal {name:?}"))?;
     match container.kill(signal) {
         // The one effect `--all` has left in runc.
@@ -292,7 +292,7 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
         // A root nobody made holds nothing; one that was named is a mistake.
         Err(error) if error.kind() == IoErrorKind::NotFound && !explicit => return print::list(&[], format),
         Err(error) => {
-            let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+            let cause = print::cause(&error);
             return Err(format!("open {}: {cause}", runtime.root().display()));
         }
         Ok(_) => {}

@@ -38,6 +38,11 @@ fn bytes(bytes: &[u8]) -> Result<(), String> {
     write_all(1, bytes).map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
 }
 
+/// Why a call of the standard library failed.
+pub fn cause(error: &std::io::Error) -> String {
+    runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// Writes help to standard output, best effort.
 pub fn help(text: &str) {
     let _ = write_all(1, text.as_bytes());

@@ -27,7 +27,8 @@ pub fn ps(container: &Container, format: &str, options: Vec<OsString>) -> Result
         Some(_) => "ps".into(),
         None => PLACES.iter().map(|place| Path::new(place).join("ps")).find(|ps| ps.exists()).unwrap_or("ps".into()),
     };
-    let output = Command::new(&program).args(options).output().map_err(|error| format!("ps: {error}"))?;
+    let output =
+        Command::new(&program).args(options).output().map_err(|error| format!("ps: {}", print::cause(&error)))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::args::NAME;
+use crate::print;
 
 /// The state directory.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +28,10 @@ pub fn find(given: Option<&OsStr>) -> Result<Root, String> {
         return Ok(Root { path: Path::new("/run").join(NAME), explicit: false });
     };
     let path = absolute(Path::new(&directory))?.join(NAME);
-    let failed = |error: std::io::Error| format!("root directory {}: {error}", path.display());
+    let failed = |error: std::io::Error| {
+        let cause = print::cause(&error);
+        format!("the path in $XDG_RUNTIME_DIR must be writable by the user: mkdir {}: {cause}", path.display())
+    };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o1700)).map_err(failed)?;
     Ok(Root { path, explicit: false })
@@ -59,7 +63,7 @@ fn in_user_namespace() -> bool {
 
 /// `path` seen from the current directory.
 pub fn absolute(path: &Path) -> Result<PathBuf, String> {
-    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+    std::path::absolute(path).map_err(|error| format!("{}: {}", path.display(), print::cause(&error)))
 }
 
 /// Takes `.` and `..` out of an absolute path by its text alone, as Go's filepath.Clean does.

@@ -16,7 +16,7 @@ use runtime_core::{ReportTo, Runtime};
 use crate::attend::{attend, block_signals, failed};
 use crate::launch::Launch;
 use crate::log::{Level, Logger};
-use crate::{notify, terminal};
+use crate::{notify, print, terminal};
 
 /// What to do besides waiting.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ struct Report {
 
 impl Report {
     fn create(path: &Path) -> Result<(Self, ReportTo), String> {
-        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file = File::create(path).map_err(|error| format!("{}: {}", path.display(), print::cause(&error)))?;
         let (sender, made) = channel();
         let to: ReportTo = Arc::new(move |reporter| {
             let sender = sender.clone();

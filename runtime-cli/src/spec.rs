@@ -6,13 +6,15 @@ use std::path::Path;
 
 use nix::sys::statfs;
 
+use crate::print;
+
 /// Writes `config.json` to `directory`; one that is there is never touched.
 pub fn write(directory: &Path, rootless: bool) -> Result<(), String> {
     let ids = rootless.then(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
     let text = runtime_core::verb::spec::default_config(ids, unified());
     let path = directory.join("config.json");
     let failed = |call: &str, error: &std::io::Error| {
-        let cause = runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO));
+        let cause = print::cause(error);
         format!("{call} {}: {cause}", path.display())
     };
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {

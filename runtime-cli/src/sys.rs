@@ -29,7 +29,10 @@ extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc:
     match settle() {
         Ok(()) => crate::main(arguments),
         Err(errno) => {
-            let message = format!("0, 1 and 2 are not all open, and /dev/null cannot stand in: {}", errno.desc());
+            let message = format!(
+                "0, 1 and 2 are not all open, and /dev/null cannot stand in: {}",
+                runtime_core::describe(errno as i32)
+            );
             if open_streams()[2] {
                 crate::log::Logger::default().fail(&message);
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use runtime_core::Timeline;
 
-use crate::path;
+use crate::{path, print};
 
 /// A timeline and the file it goes to when it is dropped; none if it was not asked for.
 pub struct Record(Option<(PathBuf, Timeline)>);
@@ -15,9 +15,7 @@ impl Record {
     /// Reads the flag. The file is made now: later there is no way to say that it cannot be.
     pub fn new(matches: &ArgMatches) -> Result<Self, String> {
         let Some(file) = path(matches, "timeline")? else { return Ok(Self(None)) };
-        std::fs::write(&file, "").map_err(|error| {
-            format!("open {}: {}", file.display(), runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO)))
-        })?;
+        std::fs::write(&file, "").map_err(|error| format!("open {}: {}", file.display(), print::cause(&error)))?;
         Ok(Self(Some((file, Timeline::default()))))
     }
 

@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use runtime_core::Container;
 use runtime_core::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
 
-use crate::text;
+use crate::{print, text};
 
 /// A larger document is refused unread.
 const MOST: u64 = 16 << 20;
@@ -17,9 +17,7 @@ pub fn update(container: &Container, matches: &ArgMatches) -> Result<(), String>
         "" => from_flags(matches)?,
         "-" => read("standard input", &mut std::io::stdin().lock())?,
         file => {
-            let fail = |error: std::io::Error| {
-                format!("open {file}: {}", runtime_core::describe(error.raw_os_error().unwrap_or(libc::EIO)))
-            };
+            let fail = |error: std::io::Error| format!("open {file}: {}", print::cause(&error));
             read(file, &mut std::fs::File::open(file).map_err(fail)?)?
         }
     };
@@ -32,7 +30,7 @@ pub fn update(container: &Container, matches: &ArgMatches) -> Result<(), String>
 
 fn read(name: &str, from: &mut impl Read) -> Result<Resources, String> {
     let mut bytes = Vec::new();
-    from.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| format!("read {name}: {error}"))?;
+    from.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| format!("read {name}: {}", print::cause(&error)))?;
     if bytes.len() as u64 > MOST {
         return Err(format!("{name} has more than {MOST} bytes"));
     }

@@ -241,7 +241,7 @@ fn preserved_descriptors_must_be_there() {
     let missing = |at: u32, count: u32, fd: u32| {
         format!(
             "\"runtime create failed: unable to stat preserved-fd {at} (of {count}): fcntl({fd}, F_GETFD): bad file \
-             number (EBADF)\""
+             descriptor (EBADF)\""
         )
     };
     let (_, _, stderr) = shell(&format!("exec 3</dev/null 4>&-; {create} 2 x"), &scratch.0);
@@ -292,4 +292,20 @@ fn the_directory_of_a_user() {
     assert_eq!((status, stderr.as_str()), (0, ""));
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(scratch.join("runtime")).unwrap().permissions());
     assert_eq!(mode & 0o7777, 0o1700);
+    let (status, _, stderr) = shell("XDG_RUNTIME_DIR=/proc/none USER=me unshare -U -r $RT list -q", &scratch.0);
+    assert_eq!(status, 1);
+    assert!(
+        stderr.contains("must be writable by the user: mkdir /proc/none/runtime: no such file or directory (ENOENT)")
+    );
+}
+
+#[test]
+fn a_current_directory_that_is_gone() {
+    let scratch = Scratch::new("gone");
+    for verb in ["--root rel list", "create x"] {
+        let script = format!("mkdir d && cd d && rmdir ../d && $RT {verb}");
+        let (status, _, stderr) = shell(&script, &scratch.0);
+        assert_eq!(status, 1, "{verb}");
+        assert!(stderr.contains("no such file or directory (ENOENT)"), "{verb}: {stderr}");
+    }
 }

@@ -240,9 +240,10 @@ pub fn describe(errno: i32) -> String {
     format!("{} ({:?})", text(errno), nix::errno::Errno::from_raw(errno))
 }
 
-/// The text of errno alone, as Go has it: engines match `permission denied`, in lower case.
+/// The text of errno alone, as Go has it: that of the C library in lower case. Engines match `permission denied`.
 pub(crate) fn text(errno: i32) -> String {
-    let text = nix::errno::Errno::from_raw(errno).desc();
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
     match letters.next() {
         Some(first) if text.chars().nth(1).is_some_and(char::is_lowercase) => {
@@ -257,6 +258,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_of_go() {
+        for (errno, words) in [
+            (libc::EPERM, "operation not permitted"),
+            (libc::EIO, "input/output error"),
+            (libc::EBADF, "bad file descriptor"),
+            (libc::EAGAIN, "resource temporarily unavailable"),
+            (libc::ENOMEM, "cannot allocate memory"),
+            (libc::ERANGE, "numerical result out of range"),
+            (libc::ELOOP, "too many levels of symbolic links"),
+            (libc::EDQUOT, "disk quota exceeded"),
+            (libc::EDOTDOT, "RFS specific error"),
+        ] {
+            assert_eq!(text(errno), words);
+        }
+    }
+
+    #[test]
     fn one_line_with_all_that_is_known() {
         let error = Error::new(ErrorKind::Init, "bind /srv\n → /data")
             .at("/mounts/3")
@@ -269,7 +287,7 @@ mod tests {
         let error = Error::problems("config.json", vec![Problem::new("/a", "x"), Problem::new("/b", "y")]);
         assert_eq!(error.to_string(), "config.json: /a: x; /b: y");
         assert_eq!(describe(libc::ENOENT), "no such file or directory (ENOENT)");
-        assert_eq!(describe(libc::EIO), "I/O error (EIO)");
+        assert_eq!(describe(libc::EIO), "input/output error (EIO)");
         assert_eq!(text(libc::ENOENT), "no such file or directory");
     }
 

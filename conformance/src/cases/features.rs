@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 cases!["features":
     needs_neither_rights_nor_environment, is_indented_json, versions_are_accepted, hooks_are_the_six,
-    every_mount_option_is_accepted, every_capability_is_known, every_seccomp_name_is_known, every_namespace_is_known,
+    every_mount_option_is_accepted, every_capability_is_known, every_seccomp_name_is_known,
+    every_namespace_is_known, annotations_with_an_effect_are_listed,
 ];
 
 fn text(t: &Test) -> Outcome<String> {
@@ -133,5 +134,18 @@ fn every_namespace_is_known(t: &Test) -> Outcome {
         }
     }
     t.run_ok(&bundle)?;
+    Ok(())
+}
+
+/// features.md: an engine filters annotations by this list, and `[]` says that none does anything.
+fn annotations_with_an_effect_are_listed(t: &Test) -> Outcome {
+    let document = document(t)?;
+    if document.get("potentiallyUnsafeConfigAnnotations").is_none() {
+        return skip("this runtime does not say which annotations it looks at");
+    }
+    let listed = names(&document, "/potentiallyUnsafeConfigAnnotations")?;
+    for wanted in ["org.systemd.property.", "run.oci.keep_original_groups", "run.oci.pidfd_receiver"] {
+        check!(listed.iter().any(|name| name == wanted), "{wanted} is not listed: {listed:?}");
+    }
     Ok(())
 }

@@ -8,9 +8,10 @@ use serde_json::json;
 use std::fs::{self, File};
 
 cases!["stdio":
-    input_and_output_are_the_callers, closed_streams_are_no_trouble, leaked_descriptors_stay_out, preserved_in_order,
-    preserved_but_missing, listen_fds_are_passed, listen_fds_for_another_process, listen_fds_and_preserved,
-    listen_fds_that_are_no_number, output_to_a_full_disk, a_reader_that_left, the_log_is_not_passed,
+    input_and_output_are_the_callers, closed_streams_are_no_trouble, leaked_descriptors_stay_out,
+    preserved_in_order, preserved_but_missing, listen_fds_are_passed, listen_fds_for_another_process,
+    listen_fds_and_preserved, listen_fds_that_are_no_number, output_to_a_full_disk, a_reader_that_left,
+    the_log_is_not_passed, what_is_only_read_keeps_its_owner, device_keeps_its_owner,
 ];
 
 /// The runtime's `run` behind a shell that arranges descriptors.
@@ -153,5 +154,30 @@ fn the_log_is_not_passed(t: &Test) -> Outcome {
     let output = t.ok(&["--log", &log.to_string_lossy(), "--debug", "run", "--bundle", &path, &t.id])?;
     let report = Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2], "open descriptors {}", report.at("/fds"));
+    Ok(())
+}
+
+/// Runs the probe as another user with a file as its stdin that `make` makes at `$f`; who owns the file then.
+fn owner_after(t: &Test, make: &str) -> Outcome<String> {
+    let bundle = t.bundle()?.with("/process/user", json!({ "uid": 1000, "gid": 1000 })).probe(&["exit", "0"]);
+    bundle.save()?;
+    let script = format!("f={}/in; {make} && \"$@\" <$f && stat -c %u $f", t.folder.display());
+    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
+    let output = t.finish(t.command(&["unshare", "-m", "sh", "-c", &script, "sh"], &args))?;
+    check_eq!(output.code, 0, "exit status: {}", output.stderr);
+    Ok(output.stdout.trim_end().to_owned())
+}
+
+/// `runtime run c < /etc/shadow`: its owner could open it again, for writing.
+fn what_is_only_read_keeps_its_owner(t: &Test) -> Outcome {
+    check_eq!(owner_after(t, "echo secret >$f")?, "0", "owner of the file");
+    Ok(())
+}
+
+/// It is there for others too; and who owns the caller's terminal reads along.
+fn device_keeps_its_owner(t: &Test) -> Outcome {
+    // Not below a mount that knows no devices.
+    let make = "mkdir $f && mount -t tmpfs none $f && f=$f/zero && mknod $f c 1 5";
+    check_eq!(owner_after(t, make)?, "0", "owner of the device");
     Ok(())
 }

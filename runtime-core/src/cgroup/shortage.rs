@@ -3,20 +3,24 @@
 use super::{Cgroup, Place, file};
 
 impl Cgroup {
-    /// The limit and the peak, if the kernel has killed for memory here, or refused some (`refused`).
+    /// The limit and the peak, if the kernel has killed for memory here, or refused some: both are counted. That it did
+    /// the latter is asked only if a call failed as for want of memory (`refused`).
     pub fn out_of_memory(&self, refused: bool) -> Option<String> {
         let dir = self.dirs().find(|dir| holds_memory(&dir.place) && file::read(&dir.fd, limit(&dir.place)).is_ok())?;
         let read = |name: &str| file::read(&dir.fd, name).ok();
         let v2 = dir.place.v2;
         let limit: u64 = read(limit(&dir.place))?.trim().parse().ok()?;
-        let kills = read(if v2 { "memory.events" } else { "memory.oom_control" })?;
-        let kills = kills.lines().find_map(|line| line.strip_prefix("oom_kill ")).unwrap_or("0");
-        if kills == "0" && !refused {
+        let events = read(if v2 { "memory.events" } else { "memory.oom_control" })?;
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        let count = |name| events.lines().find_map(|line| number(line.strip_prefix(name)?));
+        let refusals = || if v2 { count("max ") } else { number(&read("memory.failcnt")?) };
+        let killed = count("oom_kill ").is_some_and(|kills| kills > 0);
+        if !killed && !(refused && refusals().is_some_and(|refusals| refusals > 0)) {
             return None;
         }
         let peak = read(if v2 { "memory.peak" } else { "memory.max_usage_in_bytes" });
         let peak = peak.map_or_else(String::new, |peak| format!(", peak {} bytes", peak.trim()));
-        let what = if kills == "0" { "container init got no memory" } else { "container init was OOM-killed" };
+        let what = if killed { "container init was OOM-killed" } else { "container init got no memory" };
         Some(format!("{what} (memory limit too low?): limit {limit} bytes{peak}"))
     }
 }

@@ -169,8 +169,12 @@ fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Erro
     let program = plan.program.args.first().map_or("", String::as_str);
     let errno = if refusal { libc::ENOENT } else { report.errno as i32 };
     let text = error::text(errno);
+    // A search that found nothing is just that to engines (exit status 127), although something was out of reach:
+    // a directory of PATH that is another's may come before a name that nobody has.
+    let searched = step == Step::Lookup && errno == libc::EACCES && plan.program.from_path;
+    let beyond = plan.program.candidates.get(report.detail as usize).filter(|_| searched);
     let (pointer, message) = match step {
-        Step::Lookup if refusal => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
+        Step::Lookup if refusal || beyond.is_some() => ("/process/args/0", format!("exec: {program:?}: executable file not found in $PATH")),
         // Docker 20.10 knows no other words for exit status 126.
         Step::Lookup if errno == libc::EISDIR => {
             ("/process/args/0", format!("exec: {program:?}: is a directory: permission denied"))
@@ -188,7 +192,11 @@ fn known(plan: &Plan, step: Step, report: &Report, refusal: bool) -> Option<Erro
         _ => return None,
     };
     let error = Error::new(ErrorKind::Init, format!("{}: {message}", prefix(plan))).located(pointer.to_owned());
-    Some(error.with_errno(errno).in_step(format!("{step:?}")))
+    let error = error.with_errno(errno).in_step(format!("{step:?}"));
+    Some(match beyond {
+        Some(place) => error.with_hint(format!("this user may not reach or execute {place:?}")),
+        None => error,
+    })
 }
 
 fn default_text(step: Step) -> &'static str {

@@ -66,8 +66,10 @@ impl HookKind {
     /// What a hook of this kind is told the status is.
     pub(crate) const fn status(self) -> Status {
         match self {
-            Self::Prestart | Self::CreateRuntime | Self::CreateContainer => Status::Creating,
-            Self::StartContainer => Status::Created,
+            // By the numbers of the lifecycle (runtime.md) a container is `created` after step 2, and prestart hooks are
+            // step 3; the OCI's own suite asks for it. The newer two kinds are told what runc tells them.
+            Self::Prestart | Self::StartContainer => Status::Created,
+            Self::CreateRuntime | Self::CreateContainer => Status::Creating,
             Self::Poststart => Status::Running,
             Self::Poststop => Status::Stopped,
         }

@@ -125,7 +125,7 @@ pub(super) fn covers(lines: &[IdMapping], id: u32) -> bool {
 }
 
 /// crun's annotation for `podman --group-add keep-groups`: the caller's groups stay.
-const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 fn keep_original_groups(cx: &Context<'_>) -> bool {
     let value = cx.spec.annotations.as_ref().and_then(|annotations| annotations.get(KEEP_GROUPS));

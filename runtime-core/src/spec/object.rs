@@ -10,8 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 
 use super::Map;
 
-/// Declares a JSON object of the spec: camelCase names, every member optional, defaults not written. A member that is
-/// called otherwise in JSON says so (`typ = "type"`); one that is a map says `with unique_map`.
+/// Declares a JSON object of the spec: camelCase names, every member optional (null is absent, as to Go), defaults not
+/// written. A member that is called otherwise in JSON says so (`typ = "type"`); one that is a map says `with
+/// unique_map`.
 macro_rules! object {
     ($(#[$meta:meta])* pub struct $name:ident {
         $($(#[$field_meta:meta])* pub $field:ident $(= $called:literal)? $(with $read:ident)? : $type:ty),* $(,)?
@@ -70,10 +71,10 @@ macro_rules! called {
 }
 pub(crate) use called;
 
-/// Reads the value of a member.
+/// Reads the value of a member; null leaves the default.
 macro_rules! value {
     ($access:ident) => {
-        $access.next_value()?
+        $access.next_value::<Option<_>>()?.unwrap_or_default()
     };
     ($access:ident unique_map) => {
         $access.next_value_seed(crate::spec::object::UniqueMap::default())?

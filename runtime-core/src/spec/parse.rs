@@ -161,7 +161,10 @@ mod tests {
 
     #[test]
     fn null_is_absent() {
-        let spec = parse(br#"{"mounts":null,"annotations":null,"linux":{"sysctl":null}}"#).unwrap();
+        let text = br#"{"mounts":null,"annotations":null,"linux":{"sysctl":null,"uidMappings":[{"size":null}]},
+            "root":{"readonly":null},"process":{"terminal":null,"noNewPrivileges":null}}"#;
+        let spec = parse(text).unwrap();
+        assert_eq!(spec.process, Some(crate::spec::Process::default()));
         assert_eq!(spec.mounts, None);
         assert_eq!(spec.annotations, None);
     }

@@ -14,4 +14,5 @@ pub mod unit;
 pub mod wire;
 
 pub(crate) use manager::Manager;
+pub(crate) use unit::ANNOTATION;
 pub use unit::{Property, Unit, limits, properties, unit};

@@ -14,6 +14,9 @@ const POINTER: &str = "/linux/cgroupsPath";
 /// runc's prefix for containers without a cgroupsPath; engines look for it.
 const PREFIX: &str = "runc";
 
+/// What an annotation begins with that sets a property of the unit.
+pub(crate) const ANNOTATION: &str = "org.systemd.property.";
+
 /// A unit of systemd that holds a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -135,7 +138,7 @@ pub fn properties(
     }
     let mut problems = Vec::new();
     for (key, value) in annotations {
-        let Some(name) = key.strip_prefix("org.systemd.property.") else { continue };
+        let Some(name) = key.strip_prefix(ANNOTATION) else { continue };
         match annotated(name, value) {
             Ok(property) => all.push(property),
             Err(message) => problems.push(Problem::new(format!("/annotations/{key}"), message)),

@@ -30,7 +30,7 @@ const MOST_CONFIG: u64 = 16 << 20;
 /// How long the cgroup of a failed create may take to empty.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// crun's annotation: as [`Create::pidfd_socket`], which wins.
-const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+pub(super) const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Creates a container that waits for `start`.
 pub(crate) fn create(runtime: &Runtime, request: &Create<'_>) -> Result<Container> {

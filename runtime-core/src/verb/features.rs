@@ -13,6 +13,8 @@ use crate::plan::{self, HookKind, Kind, Request};
 use crate::seccomp::{ACTIONS, ARCHITECTURES, FLAGS, OPERATORS};
 use crate::spec::Spec;
 use crate::state::OCI_VERSION;
+use crate::systemd;
+use crate::verb::create::PIDFD_RECEIVER;
 
 /// The oldest version of runtime-spec that is understood: every 1.x config is one of the newest version.
 const OCI_VERSION_MIN: &str = "1.0.0";
@@ -123,7 +125,7 @@ pub fn features() -> Features {
         mount_options: sorted(plan::mount_options()),
         linux: linux(),
         annotations,
-        potentially_unsafe_config_annotations: Vec::new(),
+        potentially_unsafe_config_annotations: vec![systemd::ANNOTATION, plan::KEEP_GROUPS, PIDFD_RECEIVER],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fail::{Result, Step};
 use crate::io::{Io, message};
-use crate::sys::{self, errno};
+use crate::sys::{self, Stat, errno};
 use crate::wire::{Plan, flag};
 
 const PR_SET_DUMPABLE: u32 = 4;
@@ -67,19 +67,18 @@ pub fn become_user(plan: &Plan<'_>, io: &Io) -> Result<()> {
     Ok(())
 }
 
-/// Gives the standard streams to the user, as a login would (the group stays). What cannot be given away, and
-/// what is shared by everyone (/dev/null), is left alone.
+/// Gives the standard streams to the user, as a login would (the group stays). What cannot be given away, and what is
+/// not the container's to have, is left alone, see [`may_be_owned`].
 pub fn own_stdio(plan: &Plan<'_>, io: &Io) -> Result<()> {
-    use crate::sys::Stat;
     use crate::wire::Z;
-    const NULL: (u32, u32) = (1, 3);
     if plan.header.uid == 0 && plan.header.flags & (flag::BECOME_ROOT | flag::TERMINAL) == 0 {
         return Ok(());
     }
     for fd in 0..3 {
         io.enter(Step::Stdio, fd as u32);
         let file = sys::stat(fd, Z::EMPTY)?;
-        if file.uid == plan.header.uid || (file.is(Stat::CHARACTER) && file.device == NULL) {
+        let own = plan.header.flags & flag::TERMINAL != 0;
+        if file.uid == plan.header.uid || !(own || may_be_owned(fd, &file)?) {
             continue;
         }
         match sys::fchown(fd, plan.header.uid) {
@@ -90,4 +89,15 @@ pub fn own_stdio(plan: &Plan<'_>, io: &Io) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a stream that is not the container's own terminal may be given to its user. Not a device: /dev/null is
+/// everyone's, and who owns the caller's terminal reads along. Nor a file that may only be read: its owner may write it.
+fn may_be_owned(fd: i32, file: &Stat) -> Result<bool> {
+    const F_GETFL: i32 = 3;
+    const O_ACCMODE: usize = 3;
+    if file.is(Stat::REGULAR) {
+        return Ok(sys::fcntl(fd, F_GETFL, 0)? & O_ACCMODE != 0);
+    }
+    Ok(![Stat::CHARACTER, Stat::BLOCK, Stat::DIRECTORY].iter().any(|kind| file.is(*kind)))
 }

@@ -216,11 +216,23 @@ struct Target {
 impl Target {
     /// Attaches a mount, and is done with.
     fn cover(&self, mount: i32) -> Result<()> {
-        sys::move_mount_to(mount, self.place.fd, self.place.name.z())?;
+        match sys::move_mount_to(mount, self.place.fd, self.place.name.z()) {
+            // What mount(2) says of it, which engines match to explain it.
+            Err(fail) if fail.is(errno::EINVAL) && self.is_another_kind(mount)? => {
+                return Err(Fail { errno: errno::ENOTDIR, ..fail });
+            }
+            moved => moved?,
+        }
         if self.place.name.z().is_empty() {
             sys::close(self.place.fd);
         }
         Ok(())
+    }
+
+    /// Whether one of the two is a directory and the other is not.
+    fn is_another_kind(&self, mount: i32) -> Result<bool> {
+        let (place, mount) = (sys::stat(self.place.fd, self.place.name.z())?, sys::stat(mount, Z::EMPTY)?);
+        Ok(place.is(Stat::DIRECTORY) != mount.is(Stat::DIRECTORY))
     }
 
     /// The place itself, open.

@@ -40,12 +40,12 @@ pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
     io.enter(Step::WorkingDirectory, 0);
     let cwd = plan.text(plan.header.cwd)?;
     if cwd.bytes() != b"/" {
-        match sys::chdir(cwd) {
+        match go_to(cwd) {
             Ok(()) => {}
             Err(fail) if fail.is(errno::ENOENT) && plan.header.flags & flag::EXEC == 0 => {
                 let relative = Z::new(cwd_below_root(cwd));
                 sys::close(path::make(root, relative, Make::Directory)?);
-                sys::chdir(cwd)?;
+                go_to(cwd)?;
             }
             Err(fail) if fail.is(errno::EACCES) || fail.is(errno::EPERM) => return Ok(true),
             Err(fail) => return Err(fail),
@@ -59,6 +59,15 @@ pub fn make_directory(plan: &Plan<'_>, io: &Io, root: i32) -> Result<bool> {
     prove_directory(io).map(|()| false)
 }
 
+/// Goes to a directory, though through no link of procfs: those lead to what our descriptors are, of which some lie below a
+/// mask or a read-only mount, and inside the root all the same.
+fn go_to(directory: Z<'_>) -> Result<()> {
+    let directory = sys::openat2(AT_FDCWD, directory, O_PATH | O_DIRECTORY, 0, sys::RESOLVE_NO_MAGICLINKS)?;
+    let gone = sys::fchdir(directory);
+    sys::close(directory);
+    gone
+}
+
 fn cwd_below_root(cwd: Z<'_>) -> &[u8] {
     let mut bytes = cwd.with_nul();
     while let Some((b'/', rest)) = bytes.split_first() {
@@ -67,7 +76,8 @@ fn cwd_below_root(cwd: Z<'_>) -> &[u8] {
     bytes
 }
 
-/// The second try, with the user's ids.
+/// The second try, with the user's ids. A filter may be in force by now, so it is the plain call; no descriptor of ours is
+/// left that leads to a directory.
 pub fn enter_directory(plan: &Plan<'_>, io: &Io, again: bool) -> Result<()> {
     if !again {
         return Ok(());

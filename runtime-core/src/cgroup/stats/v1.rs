@@ -24,7 +24,10 @@ pub(super) fn read(files: &Reader<'_>, place: &Place, stats: &mut Stats) -> Resu
                 stats.memory = memory(files)?.map(|memory| MemoryStats { pressure, ..memory });
             }
             "pids" => stats.pids = pids(files)?,
-            "blkio" => stats.io = Some(blkio(files)?),
+            "blkio" => {
+                let pressure = stats.io.take().and_then(|io| io.pressure);
+                stats.io = Some(IoStats { pressure, ..blkio(files)? });
+            }
             "hugetlb" => stats.hugetlb = hugetlb(files)?,
             "rdma" => stats.rdma = v2::rdma(files)?,
             _ => {}

@@ -46,8 +46,12 @@ fn cpuset(files: &Reader<'_>) -> Result<Option<CpusetStats>> {
     Ok(Some(CpusetStats { cpus: parse::list(&cpus), mems: parse::list(&mems), flags: BTreeMap::new() }))
 }
 
+/// Without the controller, as on a host with both versions, there is still the pressure.
 fn memory(files: &Reader<'_>) -> Result<Option<MemoryStats>> {
-    let Some(raw) = files.table("memory.stat")? else { return Ok(None) };
+    let pressure = files.pressure("memory.pressure")?;
+    let Some(raw) = files.table("memory.stat")? else {
+        return Ok(pressure.map(|pressure| MemoryStats { pressure: Some(pressure), ..MemoryStats::default() }));
+    };
     let events = files.table("memory.events")?.unwrap_or_default();
     let usage = MemoryUsage {
         usage: files.number("memory.current")?.unwrap_or(0),
@@ -74,7 +78,7 @@ fn memory(files: &Reader<'_>) -> Result<Option<MemoryStats>> {
             group_kills: of(&events, "oom_group_kill"),
             under_oom: false,
         },
-        pressure: files.pressure("memory.pressure")?,
+        pressure,
         raw,
         ..MemoryStats::default()
     }))
@@ -91,15 +95,22 @@ fn swap(files: &Reader<'_>) -> Result<Option<MemoryUsage>> {
 }
 
 fn pids(files: &Reader<'_>) -> Result<Option<PidsStats>> {
-    let Some(current) = files.number("pids.current")? else { return Ok(None) };
+    let Some(current) = files.number("pids.current")? else {
+        // Nobody counts the tasks without the controller; as in runc, the processes stand for them.
+        let count = |processes: String| PidsStats { current: processes.lines().count() as u64, ..PidsStats::default() };
+        return Ok(files.text("cgroup.procs")?.map(count));
+    };
     let refused = files.table("pids.events")?.map_or(0, |events| of(&events, "max"));
     Ok(Some(PidsStats { current, limit: files.number("pids.max")?, refused }))
 }
 
 fn io(files: &Reader<'_>) -> Result<Option<IoStats>> {
-    let Some(text) = files.text("io.stat")? else { return Ok(None) };
-    let (service_bytes, serviced) = parse::io_stat(&text);
-    Ok(Some(IoStats { service_bytes, serviced, pressure: files.pressure("io.pressure")?, ..IoStats::default() }))
+    let (text, pressure) = (files.text("io.stat")?, files.pressure("io.pressure")?);
+    if text.is_none() && pressure.is_none() {
+        return Ok(None);
+    }
+    let (service_bytes, serviced) = parse::io_stat(&text.unwrap_or_default());
+    Ok(Some(IoStats { service_bytes, serviced, pressure, ..IoStats::default() }))
 }
 
 fn hugetlb(files: &Reader<'_>) -> Result<BTreeMap<String, MemoryUsage>> {
