@@ -58,17 +58,18 @@ cp "$runtime" "$scratch/runtime"
 # Debian's suites, for their kernels.
 short_kernels="bullseye bookworm sid"
 # What a kernel may change: the calls that are made, cgroup v2, who enters what. About a minute each.
-short="kernel:: unified:: field:: resource:: device::user_namespace lifecycle::created exec::joins mount::cgroup rootless::one_id
-  rootless::lifecycle namespace::each_kind terminal::console"
+short="kernel:: unified:: update::v2 field:: resource:: device_rule:: dev::bound_in mount_cgroup::shows mount_cgroup::is_read_only
+  cgroup::every cgroup::occupied cgroup::frozen cgroup::cgroups_made cgroup::orphans lifecycle::created exec::joins rootless::one_id
+  rootless::lifecycle namespace::each_kind namespace::time_is terminal::console"
 # With systemd first what nothing else has; then all about cgroups, and of the rest what a shared "/" or AppArmor may change.
-first="unit:: label:: unified::"
-then="field:: cgroup:: resource:: rootless:: live:: exec::sub exec::many exec::joins exec::terminal device::rules
-  device::user_namespace lifecycle::created lifecycle::kill_takes lifecycle::pause lifecycle::kill_of_paused lifecycle::run_
-  lifecycle::parallel lifecycle::failed mount::cgroup mounting::cgroup mounting::shared mounting::propagation mounting::rbind
-  root::propagation root::is_ root::submounts namespace::new_ones namespace::each_kind namespace::joined_user trace::run
-  kernel:: process:: terminal::console"
+first="unit:: unit_rootless:: label:: unified:: update::v2 device_rule::update mount_cgroup::flags"
+then="field:: cgroup:: resource:: update:: device_rule:: rootless:: rootless_cgroup:: pause:: ps:: events:: exec::sub
+  exec::many exec::joins exec::terminal device::user_namespace dev::bound_in lifecycle::created lifecycle::kill_takes lifecycle::kill_of_paused
+  lifecycle::run_ lifecycle::parallel lifecycle::failed mount_cgroup:: mount_option::propagation mount_bind::rbind root::propagation
+  root::is_ root::submounts namespace::new_ones namespace::each_kind namespace::time_is user_namespace::joined trace::run kernel::
+  process:: terminal::console"
 # One binary is as good as the other here; these show that a case is right.
-controls="unified::unlimited unified::update_from unified::inner_tree_takes unit::lifecycle cgroup::gone label::apparmor_confines"
+controls="unified::unlimited update::v2_from unified::inner_tree_takes unit::lifecycle cgroup::gone label::apparmor_confines"
 
 # What the guests run. $1: seconds that are left for the cases.
 cat >"$scratch/lane.sh" <<LANE

@@ -4,7 +4,7 @@ use crate::runtime::beside;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Bundle {
         }
         fs::copy(source, self.rootfs().join("bin/busybox"))?;
         for name in names {
-            std::os::unix::fs::symlink("busybox", self.rootfs().join("bin").join(name))?;
+            symlink("busybox", self.rootfs().join("bin").join(name))?;
         }
         Ok(true)
     }
@@ -100,6 +100,14 @@ impl Bundle {
         self.with("/process/args", json!(args))
     }
 
+    /// Runs the probe, which also looks at these paths.
+    #[must_use]
+    pub fn looking_at(self, paths: &[&str]) -> Self {
+        let mut words = vec!["report"];
+        words.extend(paths.iter().flat_map(|path| ["--path", *path]));
+        self.probe(&words)
+    }
+
     /// Adds a mount behind the default ones.
     pub fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) {
         self.set(
@@ -136,6 +144,23 @@ impl Bundle {
         self.set("/linux/gidMappings", map);
     }
 
+    /// A new user namespace whose root, host id 100000, owns the root filesystem's folder.
+    pub fn map_root(&mut self) -> io::Result<()> {
+        self.map_ids(100_000, 65_536);
+        self.give_root(100_000)
+    }
+
+    /// Gives the root filesystem's folder to an id of the host.
+    pub fn give_root(&self, id: u32) -> io::Result<()> {
+        chown(self.rootfs(), Some(id), Some(id))
+    }
+
+    /// As [`Bundle::save`]; the word that follows `--bundle`.
+    pub fn saved(&self) -> io::Result<String> {
+        self.save()?;
+        Ok(self.path.to_string_lossy().into_owned())
+    }
+
     /// Writes config.json.
     pub fn save(&self) -> io::Result<()> {
         fs::write(self.path.join("config.json"), serde_json::to_vec_pretty(&self.config)?)
@@ -144,17 +169,26 @@ impl Bundle {
 
 /// As `runc spec` makes it, but the probe instead of a shell, no terminal, and a cgroup of the test's own.
 pub fn default_config(id: &str) -> Value {
+    let mut config = spec_config(json!(["/probe", "report"]));
+    config["process"]["env"] = json!([PATH, "TERM=xterm", format!("{}={id}", crate::leak::MARKER)]);
+    config["linux"]["cgroupsPath"] = json!(format!("/{id}"));
+    config
+}
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What `runc spec` prints, without a terminal. ociVersion 1.0.2, because old crun refuses newer ones.
+pub fn spec_config(args: Value) -> Value {
     let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
             "user": { "uid": 0, "gid": 0 },
-            "args": ["/probe", "report"],
-            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm",
-                    format!("{}={id}", crate::leak::MARKER)],
+            "args": args,
+            "env": [PATH, "TERM=xterm"],
             "cwd": "/",
-            "capabilities": { "bounding": caps.clone(), "effective": caps.clone(), "permitted": caps },
+            "capabilities": { "bounding": caps, "effective": caps, "permitted": caps },
             "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
             "noNewPrivileges": true
         },
@@ -162,7 +196,6 @@ pub fn default_config(id: &str) -> Value {
         "hostname": "runc",
         "mounts": mounts(),
         "linux": {
-            "cgroupsPath": format!("/{id}"),
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [{ "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }],
             "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",

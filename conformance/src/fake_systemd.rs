@@ -192,56 +192,64 @@ impl Service {
         let script = Arc::clone(&self.script);
         let mut script = script.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         script.calls.push((call.member.clone(), call.body.clone()));
-        let unit = call.body.first().and_then(Value::as_text).unwrap_or_default().to_owned();
-        let reply = |body: Vec<Value>| Message {
-            kind: RETURN,
-            reply_to: call.serial,
-            destination: call.sender.clone(),
-            body,
-            ..Message::default()
-        };
-        let error = |name: &str| Message {
-            kind: ERROR,
-            error: format!("{NAME}.{name}"),
-            ..reply(vec![Value::text(format!("the stand-in says {name}"))])
-        };
-        let mut result = None;
-        let answer = match call.member.as_str() {
-            "Get" => reply(vec![Value::Variant(Box::new(Value::text("")))]),
-            "StartTransientUnit" if script.failed.contains(&unit) => error("UnitExists"),
-            "StartTransientUnit" => {
-                result = Some(if script.result.is_empty() { "done".to_owned() } else { script.result.clone() });
-                if script.result.is_empty() {
-                    start(&mut script, &unit, &call.body)?;
-                }
-                reply(vec![Value::Path(format!("{PATH}/job/{}", call.serial))])
-            }
-            "StopUnit" if script.made.is_empty() => error("NoSuchUnit"),
-            "StopUnit" => {
-                result = Some("done".to_owned());
-                reply(vec![Value::Path(format!("{PATH}/job/{}", call.serial))])
-            }
-            "ResetFailedUnit" => {
-                script.failed.retain(|name| *name != unit);
-                reply(vec![])
-            }
-            _ => reply(vec![]),
-        };
+        let (answer, result) = answer(&mut script, &call)?;
         drop(script);
         self.send(answer)?;
         if let Some(result) = result {
-            let job = format!("{PATH}/job/{}", call.serial);
             self.send(Message {
                 kind: SIGNAL,
                 path: PATH.into(),
                 interface: MANAGER.into(),
                 member: "JobRemoved".into(),
-                body: vec![Value::U32(1), Value::Path(job), Value::text(unit), Value::text(result)],
+                body: vec![Value::U32(1), job(&call), Value::text(unit(&call)), Value::text(result)],
                 ..Message::default()
             })?;
         }
         Ok(())
     }
+}
+
+/// The unit that a call is about.
+fn unit(call: &Message) -> &str {
+    call.body.first().and_then(Value::as_text).unwrap_or_default()
+}
+
+/// The job that a call starts.
+fn job(call: &Message) -> Value {
+    Value::Path(format!("{PATH}/job/{}", call.serial))
+}
+
+/// The reply to a call, and how the job ends that it starts, if it starts one.
+fn answer(script: &mut Script, call: &Message) -> io::Result<(Message, Option<String>)> {
+    let reply = |body: Vec<Value>| Message {
+        kind: RETURN,
+        reply_to: call.serial,
+        destination: call.sender.clone(),
+        body,
+        ..Message::default()
+    };
+    let error = |name: &str| Message {
+        kind: ERROR,
+        error: format!("{NAME}.{name}"),
+        ..reply(vec![Value::text(format!("the stand-in says {name}"))])
+    };
+    let unit = unit(call);
+    Ok(match call.member.as_str() {
+        "Get" => (reply(vec![Value::Variant(Box::new(Value::text("")))]), None),
+        "StartTransientUnit" if script.failed.iter().any(|name| name == unit) => (error("UnitExists"), None),
+        "StartTransientUnit" if script.result.is_empty() => {
+            start(script, unit, &call.body)?;
+            (reply(vec![job(call)]), Some("done".to_owned()))
+        }
+        "StartTransientUnit" => (reply(vec![job(call)]), Some(script.result.clone())),
+        "StopUnit" if script.made.is_empty() => (error("NoSuchUnit"), None),
+        "StopUnit" => (reply(vec![job(call)]), Some("done".to_owned())),
+        "ResetFailedUnit" => {
+            script.failed.retain(|name| name != unit);
+            (reply(vec![]), None)
+        }
+        _ => (reply(vec![]), None),
+    })
 }
 
 /// What systemd does on a hybrid host: the scope in every hierarchy it keeps, with the processes in it.

@@ -1,16 +1,18 @@
 //! Runs every case with every runtime, two at a time, and says what came out.
 
+use crate::attempt::{Attempt, Verdict};
 use crate::cases;
 use crate::expect;
 use crate::isolate;
 use crate::leak;
 use crate::rootfs;
 use crate::runtime::Runtime;
-use crate::test::{Failure, Outcome, Test};
+use crate::tally::Tally;
+use crate::test::{Outcome, Test};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One behaviour, named `noun::what`.
@@ -42,14 +44,6 @@ struct Options {
     only: Vec<String>,
     /// What has not begun by then is skipped.
     within: Option<Duration>,
-}
-
-enum Verdict {
-    Passed,
-    /// A listed difference that is still there.
-    Expected(String),
-    Skipped(String),
-    Failed(String),
 }
 
 /// `conformance test …`; the exit status.
@@ -123,187 +117,124 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
+    /// A filter with `::` begins with the whole noun: `process::` is not for `attack_process::` too.
     fn wants(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
+        let fits = |filter: &String| match filter.contains("::") {
+            true => name.starts_with(filter.as_str()),
+            false => name.contains(filter.as_str()),
+        };
+        self.filters.is_empty() || self.filters.iter().any(fits)
     }
 }
 
-struct Tally {
-    passed: usize,
-    failed: Vec<String>,
-    skipped: usize,
-    expected: usize,
+type Differences = BTreeMap<String, BTreeMap<String, String>>;
+
+/// All cases with all runtimes under way.
+struct Run<'a> {
+    options: &'a Options,
+    folder: PathBuf,
+    begin: Instant,
+    differences: Differences,
+    tally: Mutex<Tally>,
 }
 
 fn run(options: &Options, chosen: &[Case], runtimes: &[Runtime], missing: &[(String, String)]) -> i32 {
-    let folder = std::env::temp_dir().join(format!("conformance-{}", std::process::id()));
     let mounts = leak::mounts();
-    let tally = Mutex::new(Tally { passed: 0, failed: Vec::new(), skipped: 0, expected: 0 });
-    for (name, why) in missing {
-        println!("skipped  {name}: {} cases: {why}", chosen.len());
-        lock(&tally).skipped += chosen.len();
-    }
-    let mut differences = BTreeMap::new();
-    for runtime in runtimes {
-        match expect::differences(&runtime.name) {
-            Ok(list) => drop(differences.insert(runtime.name.clone(), list)),
-            Err(e) => lock(&tally).failed.push(format!("expect/{}.toml: {e}", runtime.name)),
-        }
-    }
-    stale(&differences, &tally);
+    let mut tally = Tally::default();
+    missing.iter().for_each(|(name, why)| tally.missing(name, why, chosen.len()));
+    let differences = differences(runtimes, &mut tally);
+    let folder = std::env::temp_dir().join(format!("conformance-{}", std::process::id()));
+    let run = Run { options, folder, begin: Instant::now(), differences, tally: Mutex::new(tally) };
     // Case by case, all runtimes in turn: what one runtime does slowly is not all at the end.
     let work: Vec<(&Case, &Runtime)> = chosen.iter().flat_map(|c| runtimes.iter().map(move |r| (c, r))).collect();
     let next = AtomicUsize::new(0);
-    let begin = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((case, runtime)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if options.within.is_some_and(|within| begin.elapsed() > within) {
-                        let late = Verdict::Skipped("out of time".into());
-                        tell(case, runtime, &late, "", Duration::ZERO, &tally, false);
-                        continue;
-                    }
-                    let expected = differences.get(&runtime.name).and_then(|l| l.get(case.name));
-                    let start = Instant::now();
-                    let mut done = one(case, runtime, &folder, options.all, expected);
-                    if !runtime.is_ours() && matches!(done.0, Verdict::Failed(_)) {
-                        // A control is there to show that a case is right, not that the peer always is. Ours has one try.
-                        done = one(case, runtime, &folder, options.all, expected);
-                        done.1.push("this is the second try".into());
-                    }
-                    let (verdict, remarks, transcript) = done;
-                    tell(case, runtime, &verdict, &transcript, start.elapsed(), &tally, options.verbose);
-                    remarks.iter().for_each(|line| println!("         {}: {line}", runtime.name));
+                    run.one(case, runtime);
                 }
             });
         }
     });
-    if leak::mounts_under(&folder).is_empty() {
-        let _ = std::fs::remove_dir_all(&folder);
+    if leak::mounts_under(&run.folder).is_empty() {
+        let _ = std::fs::remove_dir_all(&run.folder);
     }
-    end(&tally, &mounts, runtimes.iter().any(Runtime::is_ours))
+    let mut tally = run.tally();
+    look_at_mounts(&mut tally, &mounts, runtimes.iter().any(Runtime::is_ours));
+    tally.end()
 }
 
-/// A listed difference of a case that does not exist is a mistake in the list.
-fn stale(differences: &BTreeMap<String, BTreeMap<String, String>>, tally: &Mutex<Tally>) {
+impl Run<'_> {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn one(&self, case: &Case, runtime: &Runtime) {
+        let start = Instant::now();
+        if self.options.within.is_some_and(|within| self.begin.elapsed() > within) {
+            self.tally().tell(case, runtime, &Verdict::Skipped("out of time".into()), Duration::ZERO);
+            return;
+        }
+        let expected = self.differences.get(&runtime.name).and_then(|list| list.get(case.name));
+        let attempt = || Attempt::new(case, runtime, &self.folder, self.options.all, expected);
+        let mut done = attempt();
+        if !runtime.is_ours() && done.failed() {
+            // A control is there to show that a case is right, not that the peer always is. Ours has one try.
+            done = attempt();
+            done.remarks.push("this is the second try".into());
+        }
+        // What belongs together is printed together.
+        let mut tally = self.tally();
+        tally.tell(case, runtime, &done.verdict, start.elapsed());
+        if self.options.verbose || done.failed() {
+            done.transcript.lines().for_each(|line| println!("      {line}"));
+        }
+        done.remarks.iter().for_each(|line| println!("         {}: {line}", runtime.name));
+    }
+}
+
+/// The listed ones of every runtime. One of a case that does not exist is a mistake in the list.
+fn differences(runtimes: &[Runtime], tally: &mut Tally) -> Differences {
     let known: Vec<&str> = cases::all().iter().map(|c| c.name).collect();
-    for (runtime, list) in differences {
-        for case in list.keys().filter(|c| !known.contains(&c.as_str())) {
-            lock(tally).failed.push(format!("expect/{runtime}.toml names {case}, which does not exist"));
+    let mut all = Differences::new();
+    for name in runtimes.iter().map(|runtime| &runtime.name) {
+        match expect::differences(name) {
+            Err(e) => tally.fail(format!("expect/{name}.toml: {e}")),
+            Ok(list) => {
+                for case in list.keys().filter(|case| !known.contains(&case.as_str())) {
+                    tally.fail(format!("expect/{name}.toml names {case}, which does not exist"));
+                }
+                all.insert(name.clone(), list);
+            }
         }
     }
-}
-
-fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// One case with one runtime, and the look at what it left.
-fn one(
-    case: &Case,
-    runtime: &Runtime,
-    folder: &Path,
-    all: bool,
-    expected: Option<&String>,
-) -> (Verdict, Vec<String>, String) {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let id = format!("cf{}-{}x", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let place = folder.join(&id);
-    // There is no point in waiting long for what is known to take for ever.
-    let hangs = expected.is_some_and(|reason| reason.contains("for ever"));
-    let test = match Test::new(runtime, id, place.clone(), all) {
-        Ok(mut test) => {
-            test.limit = if hangs { crate::machine::patient(Duration::from_secs(2)) } else { test.limit };
-            test
-        }
-        Err(e) => return (Verdict::Failed(format!("the test itself: {e}")), Vec::new(), String::new()),
-    };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (case.run)(&test)));
-    let mut outcome = outcome.unwrap_or_else(|_| Err(Failure::Fail("the test itself panicked".into())));
-    if matches!(outcome, Err(Failure::Fail(_))) {
-        // It stopped half way: what the runtime itself cannot take away is a leak, the rest only noise.
-        let _ = test.rt(&["delete", "--force", &test.id]);
-    }
-    let left = leak::left(&test.id, &place, &test.state);
-    if !left.is_empty() {
-        let left = format!("left behind: {}", left.join("; "));
-        outcome = match outcome {
-            Ok(()) => Err(Failure::Fail(left)),
-            Err(Failure::Fail(why)) => Err(Failure::Fail(format!("{why}\n    {left}"))),
-            Err(Failure::Skip(why)) => Err(Failure::Fail(format!("skipped ({why}), yet {left}"))),
-        };
-        leak::clean(&test.id, &place);
-    }
-    if leak::mounts_under(&place).is_empty() {
-        let _ = std::fs::remove_dir_all(&place);
-    }
-    let verdict = match (outcome, expected) {
-        (Ok(()), None) => Verdict::Passed,
-        (Ok(()), Some(reason)) if reason.starts_with(expect::SOMETIMES) => Verdict::Passed,
-        (Ok(()), Some(reason)) => {
-            Verdict::Failed(format!("passes, but is listed as an expected difference ({reason})"))
-        }
-        (Err(Failure::Skip(why)), _) => Verdict::Skipped(why),
-        (Err(Failure::Fail(_)), Some(reason)) => Verdict::Expected(reason.clone()),
-        (Err(Failure::Fail(why)), None) => Verdict::Failed(why),
-    };
-    (verdict, test.remarks(), test.transcript())
-}
-
-fn tell(
-    case: &Case,
-    runtime: &Runtime,
-    verdict: &Verdict,
-    transcript: &str,
-    took: Duration,
-    tally: &Mutex<Tally>,
-    verbose: bool,
-) {
-    let mut tally = lock(tally);
-    let name = format!("{:<10} {:<56} {:>6} ms", runtime.name, case.name, took.as_millis());
-    match verdict {
-        Verdict::Passed => {
-            tally.passed += 1;
-            println!("passed   {name}");
-        }
-        Verdict::Expected(reason) => {
-            tally.expected += 1;
-            println!("differs  {name}  {reason}");
-        }
-        Verdict::Skipped(why) => {
-            tally.skipped += 1;
-            println!("skipped  {name}  {why}");
-        }
-        Verdict::Failed(why) => {
-            tally.failed.push(format!("{} {}: {why}", runtime.name, case.name));
-            println!("FAILED   {name}\n    {why}");
-        }
-    }
-    if verbose || matches!(verdict, Verdict::Failed(_)) {
-        transcript.lines().for_each(|l| println!("      {l}"));
-    }
+    all
 }
 
 /// The mounts of the whole machine are compared once, at the end: other tests' containers come and go in between. What peers
 /// alone have changed is only told: on a host with nsdelegate, runc takes that flag from the whole cgroup hierarchy
 /// (opencontainers/runc#5258).
-fn end(tally: &Mutex<Tally>, before: &[String], with_ours: bool) -> i32 {
-    let mut tally = lock(tally);
+fn look_at_mounts(tally: &mut Tally, before: &[String], with_ours: bool) {
     let after = leak::mounts();
     let changed = after.iter().filter(|m| !before.contains(m)).chain(before.iter().filter(|m| !after.contains(m)));
-    let changed: Vec<String> = changed.map(|m| format!("the host's mounts changed: {m}")).collect();
-    match with_ours {
-        true => tally.failed.extend(changed),
-        false => changed.iter().for_each(|line| println!("         {line}")),
+    for line in changed.map(|m| format!("the host's mounts changed: {m}")) {
+        match with_ours {
+            true => tally.fail(line),
+            false => println!("         {line}"),
+        }
     }
-    if !tally.failed.is_empty() {
-        println!("\nfailures:");
-        tally.failed.iter().for_each(|f| println!("  {f}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_filter_with_colons_is_a_whole_noun() {
+        let wants = |filter: &str, name: &str| parse(&[filter.to_owned()]).is_ok_and(|options| options.wants(name));
+        assert!(wants("process::", "process::cwd_is_made") && wants("process::cwd", "process::cwd_is_made"));
+        assert!(!wants("process::", "attack_process::cwd_is_made_inside"));
+        assert!(wants("cwd", "attack_process::cwd_is_made_inside") && !wants("cwd", "mount::order"));
     }
-    if tally.expected > 0 {
-        println!("\n{} expected differences (conformance/expect/)", tally.expected);
-    }
-    println!("\n{} passed, {} failed, {} skipped", tally.passed, tally.failed.len(), tally.skipped);
-    i32::from(!tally.failed.is_empty())
 }

@@ -19,3 +19,18 @@ pub fn patient(limit: Duration) -> Duration {
     let factor = || std::env::var("CONFORMANCE_TIME_FACTOR").ok()?.parse().ok();
     limit * *FACTOR.get_or_init(|| factor().unwrap_or(1).clamp(1, 100))
 }
+
+/// A line of our own /proc/self/status, without its name.
+pub fn own_status(name: &str) -> std::io::Result<String> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(line.unwrap_or_default().trim().to_owned())
+}
+
+/// Our own nice value, which what we start inherits.
+pub fn own_nice() -> std::io::Result<i64> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    // The name may have spaces and parentheses; the fields are counted from behind it, the third of all being the first.
+    let behind = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    Ok(behind.split_whitespace().nth(16).and_then(|word| word.parse().ok()).unwrap_or_default())
+}

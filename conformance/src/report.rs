@@ -38,6 +38,12 @@ impl Report {
         has("options") || has("super")
     }
 
+    /// The per-mount options of the topmost mount at `point`.
+    pub fn options(&self, point: &str) -> Vec<&str> {
+        let list = self.mount(point)["options"].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).collect()
+    }
+
     /// What is known of a path given with `--path`.
     pub fn path(&self, path: &str) -> &Value {
         &self.0["paths"][path]

@@ -11,9 +11,7 @@ const HELD: u32 = 1_500_000;
 
 /// Runs the runtime with `args`. When one of the container's processes first makes `call`, `change` is carried out.
 pub fn held(t: &Test, call: &str, args: &[&str], change: impl FnOnce() -> Outcome) -> Outcome<Output> {
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let Some(number) = number(call) else { return skip("the numbers of calls are known for x86_64 only") };
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:delay_enter={HELD}:when=1"));
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];

@@ -1,5 +1,9 @@
 //! One run of one case with one runtime: its names, its folder, and the verbs as short helpers.
 
+pub use crate::outcome::{Failure, Outcome, skip};
+
+use crate::check;
+
 use crate::bundle::Bundle;
 use crate::command::{self, Output, Running};
 use crate::guard;
@@ -18,76 +22,6 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(10);
 /// How long something that happens after a call may take.
 const WAIT: Duration = Duration::from_secs(5);
-
-/// Why a case did not pass.
-#[derive(Debug)]
-pub enum Failure {
-    /// Does not apply here, with the reason.
-    Skip(String),
-    Fail(String),
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self::Fail(text)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(text: &str) -> Self {
-        Self::Fail(text.into())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(e: std::io::Error) -> Self {
-        Self::Fail(format!("the test itself: {e}"))
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(e: serde_json::Error) -> Self {
-        Self::Fail(format!("not JSON: {e}"))
-    }
-}
-
-impl From<nix::Error> for Failure {
-    fn from(e: nix::Error) -> Self {
-        Self::Fail(format!("the test itself: {e}"))
-    }
-}
-
-pub type Outcome<T = ()> = Result<T, Failure>;
-
-/// Fails the case unless the condition holds.
-#[macro_export]
-macro_rules! check {
-    ($condition:expr, $($what:tt)+) => {
-        if !$condition {
-            return Err($crate::test::Failure::Fail(format!($($what)+)));
-        }
-    };
-}
-
-/// Fails the case unless both are equal.
-#[macro_export]
-macro_rules! check_eq {
-    ($is:expr, $wanted:expr, $($what:tt)+) => {
-        match (&$is, &$wanted) {
-            (is, wanted) => {
-                if *is != *wanted {
-                    let what = format!($($what)+);
-                    return Err($crate::test::Failure::Fail(format!("{what}: is {is:?}, wanted {wanted:?}")));
-                }
-            }
-        }
-    };
-}
-
-/// Ends the case as not applicable.
-pub fn skip<T>(reason: &str) -> Outcome<T> {
-    Err(Failure::Skip(reason.into()))
-}
 
 #[derive(Debug)]
 pub struct Test {
@@ -123,6 +57,20 @@ impl Test {
 
     pub fn bundle(&self) -> Outcome<Bundle> {
         Ok(self.fitting(Bundle::new(&self.folder.join("bundle"), &self.id)?))
+    }
+
+    /// A bundle in a user namespace of its own ([`Bundle::map_root`]).
+    pub fn mapped_bundle(&self) -> Outcome<Bundle> {
+        let mut bundle = self.bundle()?;
+        bundle.map_root()?;
+        Ok(bundle)
+    }
+
+    /// A folder of the test's own, outside of the root filesystem.
+    pub fn subfolder(&self, name: &str) -> Outcome<String> {
+        let path = self.folder.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path.to_string_lossy().into_owned())
     }
 
     fn fitting(&self, mut bundle: Bundle) -> Bundle {
@@ -202,6 +150,19 @@ impl Test {
         }
     }
 
+    /// Skips the case where strace(1) is not installed.
+    pub fn needs_strace(&self) -> Outcome {
+        match crate::runtime::in_path("strace") {
+            Some(_) => Ok(()),
+            None => skip("strace is not installed"),
+        }
+    }
+
+    /// [`Bundle::busybox`], without which the case is skipped.
+    pub fn busybox(&self, bundle: &Bundle, names: &[&str]) -> Outcome {
+        if bundle.busybox(names)? { Ok(()) } else { skip("no static busybox") }
+    }
+
     /// As [`Test::rt`], and it must exit with 0.
     pub fn ok(&self, args: &[&str]) -> Outcome<Output> {
         let output = self.rt(args)?;
@@ -220,8 +181,19 @@ impl Test {
 
     /// `run` in the foreground.
     pub fn run(&self, bundle: &Bundle) -> Outcome<Output> {
+        self.run_behind(&[], bundle)
+    }
+
+    /// As [`Test::run`], with these words in front of the runtime.
+    pub fn run_behind(&self, before: &[&str], bundle: &Bundle) -> Outcome<Output> {
         bundle.save()?;
-        self.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &self.id])
+        self.finish(self.command(before, &["run", "--bundle", &bundle.path.to_string_lossy(), &self.id]))
+    }
+
+    /// As [`Test::run`], from a script in a mount namespace of its own, in which "$@" is the runtime with its arguments.
+    pub fn run_within(&self, script: &str, bundle: &Bundle) -> Outcome<Output> {
+        let script = format!("set -e; cd {}; {script}", self.folder.display());
+        self.run_behind(&["unshare", "-m", "sh", "-c", &script, "sh"], bundle)
     }
 
     /// `run` that must succeed; what the container printed.
@@ -248,14 +220,34 @@ impl Test {
 
     /// Runs the probe and parses its report.
     pub fn report(&self, bundle: &Bundle) -> Outcome<Report> {
-        Ok(Report::parse(&self.run_ok(bundle)?)?)
+        self.report_behind(&[], bundle)
+    }
+
+    /// As [`Test::report`], with these words in front of the runtime.
+    pub fn report_behind(&self, before: &[&str], bundle: &Bundle) -> Outcome<Report> {
+        self.reported(&self.run_behind(before, bundle)?)
+    }
+
+    /// As [`Test::report`], by way of [`Test::run_within`].
+    pub fn report_within(&self, script: &str, bundle: &Bundle) -> Outcome<Report> {
+        self.reported(&self.run_within(script, bundle)?)
+    }
+
+    /// As [`Test::report`], of a second container beside the test's own.
+    pub fn report_beside(&self, bundle: &Bundle) -> Outcome<Report> {
+        bundle.save()?;
+        let id = format!("{}second", self.id);
+        self.reported(&self.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &id])?)
+    }
+
+    fn reported(&self, output: &Output) -> Outcome<Report> {
+        check!(output.code == 0, "run: exit {}: {}", output.code, output.stderr.trim());
+        Ok(Report::parse(&output.stdout)?)
     }
 
     /// Runs the probe, which also looks at these paths.
     pub fn report_paths(&self, bundle: Bundle, paths: &[&str]) -> Outcome<Report> {
-        let mut words = vec!["report"];
-        words.extend(paths.iter().flat_map(|p| ["--path", *p]));
-        self.report(&bundle.probe(&words))
+        self.report(&bundle.looking_at(paths))
     }
 
     pub fn create(&self, bundle: &Bundle) -> Outcome<Running> {
@@ -291,10 +283,15 @@ impl Test {
         }
     }
 
+    /// `create` and `start`, which must succeed.
+    pub fn start(&self, bundle: &Bundle) -> Outcome<Output> {
+        self.create_ok(bundle)?;
+        self.ok(&["start", &self.id])
+    }
+
     /// Creates and starts `probe sleep`; the container's host pid.
     pub fn sleeper(&self, bundle: Bundle) -> Outcome<i32> {
-        self.create_ok(&bundle.probe(&["sleep", "600"]))?;
-        self.ok(&["start", &self.id])?;
+        self.start(&bundle.probe(&["sleep", "600"]))?;
         let pid = self.wait_status("running")?["pid"].as_i64().unwrap_or(0);
         check!(pid > 1, "no pid in the state");
         Ok(pid as i32)

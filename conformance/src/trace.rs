@@ -48,7 +48,7 @@ fn parse(line: &str) -> Option<Call> {
 
 impl Call {
     /// The arguments that are strings, as they stand between the quotes.
-    pub fn strings(&self) -> Vec<&str> {
+    fn strings(&self) -> Vec<&str> {
         self.rest.split('"').skip(1).step_by(2).collect()
     }
 

@@ -1,4 +1,4 @@
-//! docs/spec.md: a row for every property of config.json, and every file and test it names is there.
+//! docs/spec.md: a row for every property of config.json, and every file and test it names is there; where cases stand.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
@@ -91,6 +91,17 @@ fn tests_are_there() {
     let rows = rows();
     let missing = rows.iter().flat_map(|row| row.tests.iter()).filter(|test| !is_there(test, &cases));
     none(&missing.cloned().collect::<Vec<_>>());
+}
+
+/// One noun, one file: `noun::case` stands in cases/noun.rs.
+#[test]
+fn a_noun_is_a_file() {
+    let wrong = conformance::cases::all().into_iter().filter(|case| {
+        let (noun, name) = case.name.split_once("::").unwrap_or_default();
+        let path = root().join(format!("conformance/src/cases/{noun}.rs"));
+        !fs::read_to_string(path).unwrap_or_default().contains(&format!("fn {name}(t: &Test) -> Outcome {{"))
+    });
+    none(&wrong.map(|case| case.name.to_owned()).collect::<Vec<_>>());
 }
 
 /// A case that runc or crun is known to fail is a difference.

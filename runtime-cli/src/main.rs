@@ -193,7 +193,7 @@ fn act(verb: &str, global: &ArgMatches, matches: &ArgMatches, log: &Arc<Logger>)
         "update" => update::update(&container()?, matches)?,
         "checkpoint" | "restore" => return Err(format!("{verb} is not supported by this version of {}", args::NAME)),
         "start" => start(&container()?, log)?,
-        "state" => print::state(&container()?.state().map_err(|error| error.to_string())?)?,
+        "state" => print::state(&runtime.state(&id).map_err(|error| error.to_string())?)?,
         "kill" => each(&runtime, &id, matches, |id| kill(&runtime, id, matches))?,
         "delete" => each(&runtime, &id, matches, |id| {
             runtime.delete(id, flag(matches, "force")).map_err(|error| error.to_string())
@@ -297,8 +297,10 @@ fn list(runtime: &Runtime, matches: &ArgMatches, explicit: bool) -> Result<(), S
         }
         Ok(_) => {}
     }
-    for entry in runtime.list().map_err(|error| error.to_string())? {
-        match entry.and_then(|container| container.state()) {
+    let found = runtime.states().map_err(|error| error.to_string())?;
+    states.reserve(found.len());
+    for entry in found {
+        match entry {
             Ok(state) => states.push(state),
             Err(error) => print::error_line(&error.to_string()),
         }

@@ -31,8 +31,11 @@ fn wait_writable(number: u8) -> Result<(), Errno> {
 
 /// Writes a verb's result to standard output. A reader must not take half of it for the whole.
 pub fn result(text: &str) -> Result<(), String> {
-    write_all(1, text.as_bytes())
-        .map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
+    bytes(text.as_bytes())
+}
+
+fn bytes(bytes: &[u8]) -> Result<(), String> {
+    write_all(1, bytes).map_err(|errno| format!("write to standard output: {}", runtime_core::describe(errno as i32)))
 }
 
 /// Why a call of the standard library failed.
@@ -85,21 +88,20 @@ pub fn list(states: &[State], format: ListFormat) -> Result<(), String> {
             let text = serde_json::to_string(states).map_err(|error| error.to_string())?;
             result(&(text + "\n"))
         }
-        ListFormat::Table => result(&rows(states).to_string()),
+        ListFormat::Table => bytes(&rows(states).text()),
     }
 }
 
-fn rows(states: &[State]) -> Table<6> {
-    let mut table = Table::new(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned));
+fn rows(states: &[State]) -> Table<'_, 6> {
+    let mut table = Table::new(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], states.len());
     for state in states {
-        let status = serde_json::to_value(state.status).unwrap_or_default();
         table.push([
-            state.id.clone(),
-            state.pid.unwrap_or(0).to_string(),
-            status.as_str().unwrap_or_default().to_owned(),
-            state.bundle.clone(),
-            state.created.clone(),
-            state.owner.clone(),
+            state.id.as_str().into(),
+            state.pid.unwrap_or(0).to_string().into(),
+            state.status.name().into(),
+            state.bundle.as_str().into(),
+            state.created.as_str().into(),
+            state.owner.as_str().into(),
         ]);
     }
     table

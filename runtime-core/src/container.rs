@@ -119,7 +119,7 @@ impl Container {
     /// Becomes readable when the first process ends (pidfd_open(2)). `None` if it is gone already.
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         if self.pidfd.get().is_none()
-            && let Ok(Init::Alive(pidfd) | Init::Zombie(pidfd)) = self.record.init(self.root.boot_id().ok()?)
+            && let Ok(Init::Alive(pidfd) | Init::Zombie(pidfd)) = self.record.init(&self.root)
         {
             // Another thread may have been first; then this one is closed again.
             let _ = self.pidfd.set(Arc::new(pidfd));

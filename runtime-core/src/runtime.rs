@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::state::State;
 use crate::{Container, Result};
 
 /// How grave a message of the library is; the words are those of runc's log.
@@ -137,6 +138,16 @@ impl Runtime {
     /// The container called `id`. Error [`NotFound`](crate::ErrorKind::NotFound) if there is none.
     pub fn container(&self, id: &str) -> Result<Container> {
         crate::verb::state::load(self, id)
+    }
+
+    /// The state of the container called `id`: [`Container::state`], without a handle.
+    pub fn state(&self, id: &str) -> Result<State> {
+        crate::verb::state::state_of(self, id)
+    }
+
+    /// The state of every container under the root, sorted by id. An entry that cannot be read is an error in its place.
+    pub fn states(&self) -> Result<Vec<Result<State>>> {
+        crate::verb::state::states(self)
     }
 
     /// Every container under the root. An entry that cannot be read is an error in its place.

@@ -7,6 +7,7 @@ pub fn act(verb: &str, args: &[&str]) -> i32 {
     match (verb, args) {
         ("exit", [n]) => n.parse().unwrap_or(99),
         ("sleep", rest) => sleep(rest.first().and_then(|s| s.parse().ok()).unwrap_or(600)),
+        ("headless", []) => headless(),
         ("signal-self", [n]) => signal_self(n.parse().unwrap_or(0)),
         ("write-file", [path, text]) => status(std::fs::write(path, text)),
         ("trap", [signal]) => trap(signal.parse().unwrap_or(libc::SIGTERM)),
@@ -119,6 +120,12 @@ fn sleep(seconds: u64) -> i32 {
     let _ = std::io::stdout().flush();
     std::thread::sleep(std::time::Duration::from_secs(seconds));
     0
+}
+
+/// Lives on without its first thread.
+fn headless() -> i32 {
+    std::thread::spawn(|| sleep(600));
+    crate::sys::end_thread()
 }
 
 fn signal_self(signal: i32) -> i32 {

@@ -12,10 +12,9 @@ cases!["bad_input":
     config_is_a_fifo, wrong_types, duplicated_members, unknown_members_are_ignored, trailing_garbage, deep_nesting,
     no_root, no_process, empty_args, relative_cwd, nul_bytes, namespace_file_of_the_wrong_type,
     namespace_file_missing, namespace_twice, namespace_unknown, unmapped_uid, mappings_without_user_namespace,
-    rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination, env_without_equals,
-    config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action, hostname_without_uts,
-    new_spec_version_is_accepted, what_is_no_version_is_refused, null_is_absent,
-    a_file_on_a_directory,
+    rlimit_unknown, rlimit_twice, sysctl_of_the_host, sysctl_names_that_climb, mount_without_destination,
+    env_without_equals, config_of_16_mib, many_environment_variables, non_utf8_bundle_path, seccomp_unknown_action,
+    hostname_without_uts, new_spec_version_is_accepted, what_is_no_version_is_refused, null_is_absent, a_file_on_a_directory,
 ];
 
 /// Runs it; it must refuse in one line that names `text`.
@@ -230,8 +229,7 @@ fn env_without_equals(t: &Test) -> Outcome {
 
 fn config_of_16_mib(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/annotations", json!({ "org.example.big": "x".repeat(17 << 20) }));
-    bundle.save()?;
-    let output = t.rt(&["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    let output = t.run(&bundle)?;
     check_eq!(output.code, 1, "exit status with a config of more than 16 MiB");
     one_line(&output.stderr)
 }

@@ -1,49 +1,19 @@
-//! cgroups: limits arrive, the process is in, and all of it goes with the container.
+//! `linux.cgroupsPath`, and cgroups themselves: which the container is in, who else may be, and all of it goes with the
+//! container.
 
+use super::resource::{limited, limited_v1, shell};
 use crate::cases;
 use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 cases!["cgroup":
-    limits_are_written, pids_limit_holds, path_is_used, path_with_dots_stays_inside, no_path_means_the_id, a_used_one_is_refused,
-    gone_after_delete, kill_reaches_children, covered_hierarchies_do_not_count,
+    path_is_used, path_with_dots_stays_inside, no_path_means_the_id, gone_after_delete, kill_reaches_children,
+    covered_hierarchies_do_not_count, every_hierarchy_is_entered, occupied_is_refused, frozen_is_refused,
+    cgroups_made_inside_are_removed, frozen_container_is_deleted, orphans_are_killed,
 ];
-
-fn limits_are_written(t: &Test) -> Outcome {
-    t.cgroups_v1()?;
-    let bundle = t
-        .bundle()?
-        .with("/linux/resources/memory", json!({ "limit": 64 << 20, "reservation": 32 << 20 }))
-        .with("/linux/resources/pids", json!({ "limit": 40 }))
-        .with("/linux/resources/cpu", json!({ "shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0" }));
-    let pid = t.sleeper(bundle)?;
-    let files = [
-        ("memory", "memory.limit_in_bytes", "67108864"),
-        ("memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("pids", "pids.max", "40"),
-        ("cpu", "cpu.shares", "512"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu", "cpu.cfs_period_us", "100000"),
-        ("cpuset", "cpuset.cpus", "0"),
-    ];
-    let found = files.map(|(controller, file, _)| t.cgroup_file(controller, file));
-    let members = t.cgroup_file("memory", "cgroup.procs");
-    t.delete()?;
-    for ((_, file, wanted), found) in files.iter().zip(found) {
-        check_eq!(found.as_deref(), Some(*wanted), "{file}");
-    }
-    check_eq!(members, Some(pid.to_string()), "cgroup.procs");
-    Ok(())
-}
-
-fn pids_limit_holds(t: &Test) -> Outcome {
-    t.cgroups()?;
-    let bundle = t.bundle()?.with("/linux/resources/pids", json!({ "limit": 1 })).probe(&["spawn-sleeper"]);
-    check_eq!(t.run(&bundle)?.code, 11, "errno of the second process (EAGAIN)");
-    Ok(())
-}
 
 fn path_is_used(t: &Test) -> Outcome {
     t.cgroups()?;
@@ -64,10 +34,7 @@ fn path_is_used(t: &Test) -> Outcome {
 fn path_with_dots_stays_inside(t: &Test) -> Outcome {
     t.cgroups()?;
     let bundle = t.bundle()?.with("/linux/cgroupsPath", json!(format!("/../../../{}", t.id))).probe(&["sleep", "600"]);
-    let created = {
-        bundle.save()?;
-        t.rt(&["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?
-    };
+    let created = t.rt(&["create", "--bundle", &bundle.saved()?, &t.id])?;
     if created.code != 0 {
         return Ok(());
     }
@@ -88,25 +55,6 @@ fn no_path_means_the_id(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// Two containers in one cgroup: kill and delete of one would be the end of both.
-fn a_used_one_is_refused(t: &Test) -> Outcome {
-    t.cgroups()?;
-    t.sleeper(t.bundle()?)?;
-    let second = t.bundle_named("second")?.with("/linux/cgroupsPath", json!(format!("/{}", t.id)));
-    second.save()?;
-    let name = format!("{}second", t.id);
-    let output = t.rt(&["create", "--bundle", &second.path.to_string_lossy(), &name]);
-    if output.as_ref().is_ok_and(|output| output.code == 0) {
-        let _ = t.rt(&["delete", "--force", &name]);
-    }
-    let alive = t.state()?["status"] == "running";
-    t.delete()?;
-    let output = output?;
-    check!(output.code == 1 && output.stderr.contains("not empty"), "exit {}: {}", output.code, output.stderr);
-    check!(alive, "the first container died of it");
-    Ok(())
-}
-
 fn gone_after_delete(t: &Test) -> Outcome {
     t.sleeper(t.bundle()?)?;
     check!(!crate::leak::cgroups(&t.id).is_empty(), "no cgroup while it runs");
@@ -116,8 +64,7 @@ fn gone_after_delete(t: &Test) -> Outcome {
 }
 
 fn kill_reaches_children(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_for("the end of all", || crate::leak::processes(&t.id).is_empty())?;
@@ -134,8 +81,6 @@ fn covered_hierarchies_do_not_count(t: &Test) -> Outcome {
     bundle.remove("/linux/resources");
     bundle.remove("/linux/cgroupsPath");
     let bundle = bundle.probe(&["exit", "7"]);
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy();
     for cover in [
         "mount -t tmpfs none /sys/fs/cgroup",
         "mount -t tmpfs none /sys/fs/cgroup/unified",
@@ -144,8 +89,101 @@ fn covered_hierarchies_do_not_count(t: &Test) -> Outcome {
     ] {
         let script = format!("{cover} && exec \"$@\"");
         let before = ["unshare", "-m", "sh", "-c", &script, "sh"];
-        let output = t.finish(t.command(&before, &["run", "--bundle", &path, &t.id]))?;
+        let output = t.run_behind(&before, &bundle)?;
         check_eq!(output.code, 7, "exit status after {cover}: {}", output.stderr);
     }
+    Ok(())
+}
+
+/// Freezes a cgroup of the freezer's hierarchy, or of the only one.
+fn freeze(cgroup: &Path) -> Outcome {
+    if crate::runtime::unified() {
+        return Ok(fs::write(cgroup.join("cgroup.freeze"), "1")?);
+    }
+    Ok(fs::write(cgroup.join("freezer.state"), "FROZEN")?)
+}
+
+fn every_hierarchy_is_entered(t: &Test) -> Outcome {
+    let report = t.report(&limited(t, json!({}))?)?;
+    let lines: Vec<&str> = report.at("/cgroup").as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for line in lines {
+        // runc before 1.2 leaves the unified side of a hybrid host alone where nothing needs it.
+        let there = line.ends_with(&format!(":/{}", t.id));
+        check!(there || (line.starts_with("0::") && t.runtime.name != "runtime"), "not in its cgroup: {line}");
+    }
+    Ok(())
+}
+
+/// A cgroup of the test's own in one hierarchy, removed at the end.
+struct Own(PathBuf);
+
+impl Own {
+    fn new(t: &Test, hierarchy: &str) -> Outcome<Self> {
+        let path = t.cgroup(hierarchy);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn occupied_is_refused(t: &Test) -> Outcome {
+    let bundle = limited(t, json!({}))?;
+    let own = Own::new(t, "pids")?;
+    let mut child = std::process::Command::new("sleep").arg("600").spawn()?;
+    fs::write(own.0.join("cgroup.procs"), child.id().to_string())?;
+    let refused = t.run_refused(&bundle, "container's cgroup is not empty: 1 process(es) found");
+    let alive = child.try_wait()?.is_none();
+    child.kill()?;
+    child.wait()?;
+    refused?;
+    check!(alive, "the process that was there is gone");
+    check!(own.0.is_dir(), "the cgroup that was there is gone");
+    Ok(())
+}
+
+fn frozen_is_refused(t: &Test) -> Outcome {
+    let bundle = limited(t, json!({}))?;
+    let own = Own::new(t, "freezer")?;
+    freeze(&own.0)?;
+    t.run_refused(&bundle, "container's cgroup unexpectedly frozen")?;
+    Ok(())
+}
+
+fn cgroups_made_inside_are_removed(t: &Test) -> Outcome {
+    let mut bundle = limited_v1(t, json!({}))?;
+    shell(t, &mut bundle, "mkdir -p /sys/fs/cgroup/pids/a/b /sys/fs/cgroup/freezer/c && echo made")?;
+    bundle.drop_mount("/sys/fs/cgroup");
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
+    // What is left is looked for after every case.
+    check_eq!(t.run_ok(&bundle)?, "made\n", "output");
+    Ok(())
+}
+
+fn frozen_container_is_deleted(t: &Test) -> Outcome {
+    t.sleeper(limited(t, json!({}))?)?;
+    freeze(&t.cgroup("freezer"))?;
+    check_eq!(t.state()?["status"], "paused", "status");
+    t.delete()?;
+    Ok(())
+}
+
+/// A process that outlives the first one, without a pid namespace that would end it, frozen below for good measure.
+fn orphans_are_killed(t: &Test) -> Outcome {
+    let mut bundle = limited(t, json!({}))?.probe(&["spawn-sleeper"]);
+    bundle.drop_namespace("pid");
+    t.start(&bundle)?;
+    t.wait_status("stopped")?;
+    let freezer = t.cgroup("freezer");
+    let left = fs::read_to_string(freezer.join("cgroup.procs"))?;
+    check_eq!(left.lines().count(), 1, "processes left");
+    fs::create_dir(freezer.join("below"))?;
+    fs::write(freezer.join("below/cgroup.procs"), left.trim())?;
+    freeze(&freezer.join("below"))?;
+    t.delete()?;
     Ok(())
 }

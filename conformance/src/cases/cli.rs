@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use std::fs;
 
 cases!["cli":
-    version_line_names_the_runtime, help_works_without_anything, pid_file_has_no_newline, pid_file_absent_after_failure,
-    log_json_one_object_per_line, log_text_to_stderr, bad_log_format, unknown_option, wrong_argument_count, list_table,
-    list_json_and_quiet, ps_json, options_with_equals_sign, root_slash_is_refused, exec_exit_code, exec_error_is_255,
-    exec_environment_and_user, exec_in_stopped, exec_detached_pid_file, exec_cap_is_not_inheritable, spec_writes_a_config,
-    spec_is_runcs, spec_does_not_overwrite, features_is_json, stdout_full, log_in_a_missing_folder, preserve_fds,
-    no_log_is_told_as_json, an_empty_verb_is_help,
+    version_line_names_the_runtime, help_works_without_anything, pid_file_has_no_newline,
+    pid_file_absent_after_failure, log_json_one_object_per_line, log_text_to_stderr, bad_log_format, unknown_option,
+    wrong_argument_count, list_table, list_json_and_quiet, options_with_equals_sign, root_slash_is_refused,
+    exec_exit_code, exec_error_is_255, exec_environment_and_user, exec_in_stopped, exec_detached_pid_file,
+    exec_cap_is_not_inheritable, spec_writes_a_config, spec_is_runcs, spec_does_not_overwrite, features_is_json,
+    stdout_full, log_in_a_missing_folder, preserve_fds, no_log_is_told_as_json, an_empty_verb_is_help,
 ];
 
 fn version_line_names_the_runtime(t: &Test) -> Outcome {
@@ -140,15 +140,6 @@ fn list_json_and_quiet(t: &Test) -> Outcome {
     t.fails(&["list", "--format", "xml"], "invalid format option").map(drop)
 }
 
-fn ps_json(t: &Test) -> Outcome {
-    t.needs("ps")?;
-    let pid = t.sleeper(t.bundle()?)?;
-    let out = t.rt(&["ps", "--format", "json", &t.id])?;
-    t.delete()?;
-    check_eq!(serde_json::from_str::<Value>(&out.stdout)?, json!([pid]), "pids: {}", out.stderr);
-    Ok(())
-}
-
 fn options_with_equals_sign(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["exit", "0"]);
     bundle.save()?;
@@ -203,8 +194,7 @@ fn exec_environment_and_user(t: &Test) -> Outcome {
 
 fn exec_in_stopped(t: &Test) -> Outcome {
     t.needs("exec")?;
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     let output = t.rt(&["exec", &t.id, "/probe"])?;
     t.delete()?;
@@ -351,14 +341,13 @@ fn log_in_a_missing_folder(t: &Test) -> Outcome {
 /// Descriptors the caller leaks stay out; those it names come in, from 3 on.
 fn preserve_fds(t: &Test) -> Outcome {
     let bundle = t.bundle()?;
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     let leak = "exec 3</etc/passwd 4</ 5</etc/hostname 9</proc; exec \"$@\"";
     let output =
         t.finish(t.command(&["sh", "-c", leak, "sh"], &["run", "--preserve-fds", "2", "--bundle", &path, &t.id]))?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2, 3, 4], "descriptors with --preserve-fds 2");
-    let output = t.finish(t.command(&["sh", "-c", leak, "sh"], &["run", "--bundle", &path, &t.id]))?;
+    let output = t.run_behind(&["sh", "-c", leak, "sh"], &bundle)?;
     let report = crate::report::Report::parse(&output.stdout)?;
     check_eq!(report.descriptors(), [0, 1, 2], "descriptors without");
     Ok(())

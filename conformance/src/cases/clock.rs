@@ -55,10 +55,8 @@ fn joined_namespace_is_shared(t: &Test) -> Outcome {
     let mut second = t.bundle_named("two")?;
     second.namespace("time", &path);
     let wanted = json!(fs::read_link(&path)?.to_string_lossy());
-    second = second.probe(&["report", "--path", "/proc/uptime"]);
-    second.save()?;
-    let output = t.ok(&["run", "--bundle", &second.path.to_string_lossy(), &format!("{}two", t.id)])?;
-    let report = crate::report::Report::parse(&output.stdout)?;
+    second = second.looking_at(&["/proc/uptime"]);
+    let report = t.report_beside(&second)?;
     check_eq!(report.at("/namespaces/time"), &wanted, "time namespace");
     let inside = uptime(report.path("/proc/uptime")["read"].as_str().unwrap_or_default());
     check!(inside > 500_000, "uptime inside {inside}");
@@ -78,8 +76,7 @@ fn first_process_is_pid_1(t: &Test) -> Outcome {
 fn with_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
     bundle.namespace("time", "");
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     bundle.set("/linux/timeOffsets", json!({ "monotonic": { "secs": 42 } }));
     let report = t.report(&bundle)?;
     check_eq!(report.at("/timens_offsets/0"), &json!("monotonic 42 0"), "offset");

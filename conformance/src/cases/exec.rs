@@ -3,21 +3,21 @@
 use crate::cases;
 use crate::console::{Console, read_all};
 use crate::report::Report;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
 use std::time::Duration;
 
 cases!["exec":
-    joins_every_namespace, into_a_user_namespace, into_created, paused_is_refused, ignore_paused_waits, process_file_is_all,
-    process_settings_come_from_the_config, capability_without_a_set, groups_and_user, sub_cgroup, sub_cgroup_missing_or_twice,
-    terminal_of_the_container, terminal_without_socket_is_refused, pidfd_socket, messages_of_failures, streams_unharmed,
-    preserved_descriptors, umask_of_the_container, shows_nothing_of_the_runtime, many_at_once, affinity,
-    affinity_of_the_caller_is_not_passed_on,
+    joins_every_namespace, into_a_user_namespace, into_created, paused_is_refused, ignore_paused_waits,
+    process_file_is_all, process_settings_come_from_the_config, capability_without_a_set, groups_and_user,
+    sub_cgroup, sub_cgroup_missing_or_twice, terminal_of_the_container, terminal_without_socket_is_refused,
+    pidfd_socket, messages_of_failures, streams_unharmed, preserved_descriptors, umask_of_the_container,
+    shows_nothing_of_the_runtime, many_at_once,
 ];
 
-fn probe(t: &Test, flags: &[&str]) -> Outcome<Report> {
+pub(super) fn probe(t: &Test, flags: &[&str]) -> Outcome<Report> {
     let words: Vec<&str> = ["exec"].iter().chain(flags).chain(&[t.id.as_str(), "/probe", "report"]).copied().collect();
     Ok(Report::parse(&t.ok(&words)?.stdout)?)
 }
@@ -296,9 +296,7 @@ fn messages_of_failures(t: &Test) -> Outcome {
 fn streams_unharmed(t: &Test) -> Outcome {
     t.needs("exec")?;
     let bundle = t.bundle()?;
-    if !bundle.busybox(&["sh", "cat", "head"])? {
-        return crate::test::skip("the host has no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "cat", "head"])?;
     t.sleeper(bundle)?;
     const SIZE: usize = 20_000_000;
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at * 7 % 251) as u8).collect();
@@ -367,53 +365,5 @@ fn many_at_once(t: &Test) -> Outcome {
     t.delete()?;
     check!(failed.is_empty(), "{}", failed.join("; "));
     check_eq!(pids.len(), 1, "processes left in the container: {pids:?}");
-    Ok(())
-}
-
-/// CPUs 0 and 1, if this process may use both.
-fn two_cpus() -> Outcome<String> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default().trim();
-    if list.starts_with("0-") { Ok(list.to_owned()) } else { skip("needs CPUs 0 and 1") }
-}
-
-/// config.md, "execCPUAffinity": of the config, or of the process object; the first process is not concerned.
-fn affinity(t: &Test) -> Outcome {
-    t.needs("exec")?;
-    if !t.runtime.is_ours() {
-        return skip("came with runc 1.3");
-    }
-    let all = two_cpus()?;
-    let pid = t.sleeper(t.bundle()?.with("/process/execCPUAffinity", json!({ "initial": "0", "final": "1" })))?;
-    let first = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let of_config = probe(t, &[]);
-    let file = t.folder.join("process.json");
-    let process = json!({ "args": ["/probe", "report"], "cwd": "/", "execCPUAffinity": { "initial": "0" } });
-    fs::write(&file, process.to_string())?;
-    let initial = t.rt(&["--debug", "exec", "--process", &file.to_string_lossy(), &t.id])?;
-    t.delete()?;
-    check!(first.contains(&format!("Cpus_allowed_list:\t{all}\n")), "first process: {first}");
-    check_eq!(of_config?.status("Cpus_allowed_list"), "1", "initial and final");
-    check_eq!(Report::parse(&initial.stdout)?.status("Cpus_allowed_list"), "0", "initial alone");
-    check!(initial.stderr.contains("]: affinity: 0x1"), "debug log: {}", initial.stderr);
-    Ok(())
-}
-
-fn affinity_of_the_caller_is_not_passed_on(t: &Test) -> Outcome {
-    t.needs("exec")?;
-    if !t.runtime.is_ours() {
-        return skip("came with runc 1.2");
-    }
-    let all = two_cpus()?;
-    let bundle = t.bundle()?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    let pinned = ["taskset", "-c", "0"];
-    t.finish(t.command(&pinned, &["run", "--detach", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
-    let pid = t.state()?["pid"].to_string();
-    let first = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let more = t.finish(t.command(&pinned, &["exec", &t.id, "/probe", "report"]))?;
-    t.delete()?;
-    check!(first.contains(&format!("Cpus_allowed_list:\t{all}\n")), "first process: {first}");
-    check_eq!(Report::parse(&more.stdout)?.status("Cpus_allowed_list"), all, "exec");
     Ok(())
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 cases!["features":
     needs_neither_rights_nor_environment, is_indented_json, versions_are_accepted, hooks_are_the_six,
-    every_mount_option_is_accepted, every_capability_is_known, every_seccomp_name_is_known, every_namespace_is_known,
-    annotations_with_an_effect_are_listed,
+    every_mount_option_is_accepted, every_capability_is_known, every_seccomp_name_is_known,
+    every_namespace_is_known, annotations_with_an_effect_are_listed,
 ];
 
 fn text(t: &Test) -> Outcome<String> {

@@ -86,11 +86,9 @@ fn slow(t: &Test) -> Outcome<Test> {
 fn few_descriptors_leave_nothing(t: &Test) -> Outcome {
     ours(t)?;
     let bundle = t.bundle()?.probe(&["exit", "0"]);
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
     for number in [6, 8, 10, 13, 16, 20, 24, 28, 32, 40, 48] {
         let limit = format!("--nofile={number}");
-        let output = t.finish(t.command(&["prlimit", &limit], &["run", "--bundle", &path, &t.id]))?;
+        let output = t.run_behind(&["prlimit", &limit], &bundle)?;
         check!(output.code <= 1, "{number} descriptors: exit {}", output.code);
         check!(output.code == 0 || output.stderr.contains("EMFILE"), "{number} descriptors: {}", output.stderr);
         nothing_left(t, &limit)?;
@@ -102,11 +100,9 @@ fn few_descriptors_leave_nothing(t: &Test) -> Outcome {
 fn limit_on_file_sizes(t: &Test) -> Outcome {
     ours(t)?;
     let bundle = t.bundle()?.probe(&["exit", "0"]);
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
     for bytes in [300, 3000, 30000] {
         let limit = format!("--fsize={bytes}");
-        let output = t.finish(t.command(&["prlimit", &limit], &["run", "--bundle", &path, &t.id]))?;
+        let output = t.run_behind(&["prlimit", &limit], &bundle)?;
         // The last one has room for all but the sealed stage, which the other entry does without.
         let fits = bytes == 30000 && t.runtime.name != "runtime";
         check!(fits || output.code == 1, "exit {} with {bytes} bytes: {}", output.code, output.stderr);
@@ -120,10 +116,9 @@ fn limit_on_file_sizes(t: &Test) -> Outcome {
 fn closed_streams_without_a_null_device(t: &Test) -> Outcome {
     ours(t)?;
     let bundle = t.bundle()?.with("/linux/maskedPaths", json!([]));
-    bundle.save()?;
     let script = "mount -t tmpfs none /dev && exec \"$@\" <&-";
     let before = ["unshare", "-m", "sh", "-c", script, "sh"];
-    let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    let output = t.run_behind(&before, &bundle)?;
     check_eq!(output.code, 1, "exit status: {}", output.stdout);
     check!(output.stderr.contains("/dev/null"), "{}", output.stderr);
     Ok(())
@@ -159,9 +154,7 @@ fn start_hook_holds_the_fifo(t: &Test) -> Outcome {
         .bundle()?
         .with("/hooks/startContainer", json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]))
         .probe(&["sleep", "600"]);
-    if !bundle.busybox(&["sh", "ls", "sleep"])? {
-        return skip("the host has no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "ls", "sleep"])?;
     t.create_ok(&bundle)?;
     let started = t.ok(&["start", &t.id])?;
     t.delete()?;

@@ -14,15 +14,9 @@ cases!["inspect":
     timeline_of_a_failure, timeline_with_nowhere_to_go,
 ];
 
-/// The bundle's path, saved.
-fn saved(bundle: &crate::bundle::Bundle) -> Outcome<String> {
-    bundle.save()?;
-    Ok(bundle.path.to_string_lossy().into_owned())
-}
-
 fn plan_as_text(t: &Test) -> Outcome {
     t.needs("plan")?;
-    let path = saved(&t.bundle()?.with("/hostname", json!("planned")))?;
+    let path = t.bundle()?.with("/hostname", json!("planned")).saved()?;
     let text = t.ok(&["plan", "--bundle", &path, &t.id])?.stdout;
     let lines: Vec<&str> = text.lines().collect();
     for wanted in ["hostname: planned", "mounts:", "  args:", "capabilities:", "cgroup:"] {
@@ -41,7 +35,7 @@ fn plan_as_text(t: &Test) -> Outcome {
 
 fn plan_as_json(t: &Test) -> Outcome {
     t.needs("plan")?;
-    let path = saved(&t.bundle()?.probe(&["exit", "7"]))?;
+    let path = t.bundle()?.probe(&["exit", "7"]).saved()?;
     let text = t.ok(&["plan", "--bundle", &path, "--format", "json"])?.stdout;
     let plan: Value = serde_json::from_str(&text)?;
     check_eq!(plan["program"]["args"], json!(["/probe", "exit", "7"]), "arguments");
@@ -58,7 +52,7 @@ fn plan_as_json(t: &Test) -> Outcome {
 fn plan_runs_nothing(t: &Test) -> Outcome {
     t.needs("plan")?;
     let bundle = t.bundle()?.probe(&["write-file", "/tmp/ran", "x"]).with("/root/readonly", json!(false));
-    let path = saved(&bundle)?;
+    let path = bundle.saved()?;
     for format in ["text", "json"] {
         t.ok(&["plan", "--bundle", &path, "--format", format, &t.id])?;
     }
@@ -72,7 +66,7 @@ fn plan_runs_nothing(t: &Test) -> Outcome {
 fn plan_of_a_bad_bundle(t: &Test) -> Outcome {
     t.needs("plan")?;
     let bundle = t.bundle()?.with("/process/cwd", json!("relative")).with("/linux/namespaces/0/type", json!("moon"));
-    let output = t.fails(&["plan", "--bundle", &saved(&bundle)?], "/process/cwd")?;
+    let output = t.fails(&["plan", "--bundle", &bundle.saved()?], "/process/cwd")?;
     check!(output.stderr.contains("/linux/namespaces/0"), "only one problem is named: {}", output.stderr);
     check_eq!(output.stdout, "", "stdout");
     Ok(())
@@ -89,7 +83,7 @@ fn plan_explains_seccomp(t: &Test) -> Outcome {
     let profile =
         json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules });
     let mut bundle = t.bundle()?.with("/linux/seccomp", profile);
-    let path = saved(&bundle)?;
+    let path = bundle.saved()?;
     let explain = |call: &str| -> Outcome<String> { Ok(t.ok(&["plan", "--bundle", &path, "--seccomp", call])?.stdout) };
     if !cfg!(target_arch = "x86_64") {
         return crate::test::skip("the numbers are those of x86_64");
@@ -130,7 +124,7 @@ fn plan_explains_seccomp(t: &Test) -> Outcome {
 
 fn plan_without_a_profile(t: &Test) -> Outcome {
     t.needs("plan")?;
-    let path = saved(&t.bundle()?)?;
+    let path = t.bundle()?.saved()?;
     let text = t.ok(&["plan", "--bundle", &path, "--seccomp", "mkdir"])?.stdout;
     check!(text.contains("no seccomp profile"), "{text}");
     check_eq!(t.ok(&["plan", "-b", &path, "--format=json", "--seccomp", "mkdir"])?.stdout, "null\n", "as JSON");
@@ -139,7 +133,7 @@ fn plan_without_a_profile(t: &Test) -> Outcome {
 
 fn check_of_a_good_bundle(t: &Test) -> Outcome {
     t.needs("check")?;
-    let path = saved(&t.bundle()?)?;
+    let path = t.bundle()?.saved()?;
     check_eq!(t.ok(&["check", "--bundle", &path])?.stdout, "", "text");
     check_eq!(t.ok(&["check", "--bundle", &path, "--format", "json"])?.stdout, "[]\n", "JSON");
     let other = Path::new(&path).join("other.json");
@@ -160,7 +154,7 @@ fn check_names_every_problem(t: &Test) -> Outcome {
         .with("/mounts/2/options/-", json!("size=nothing,\u{0}"))
         .with("/linux/namespaces/0/type", json!("moon"))
         .with("/linux/sysctl", json!({ "kernel.moon": "1" }));
-    let path = saved(&bundle)?;
+    let path = bundle.saved()?;
     let text = t.rt(&["check", "--bundle", &path])?;
     let json = t.rt(&["check", "--bundle", &path, "--format", "json"])?;
     check_eq!((text.code, json.code), (1, 1), "exit status: {}{}", text.stderr, json.stderr);
@@ -182,7 +176,7 @@ fn check_names_what_is_missing(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
     bundle.mount("/data", "bind", "/nowhere/at/all", &["bind"]);
     bundle.namespace("network", "/nowhere/net");
-    let output = t.rt(&["check", "--bundle", &saved(&bundle)?])?;
+    let output = t.rt(&["check", "--bundle", &bundle.saved()?])?;
     check_eq!(output.code, 1, "exit status");
     for wanted in ["/nowhere/at/all", "/nowhere/net", "/mounts/7"] {
         check!(output.stdout.contains(wanted), "nothing about {wanted} in {}", output.stdout);
@@ -249,7 +243,7 @@ fn ours(t: &Test) -> Outcome {
 
 fn timeline_of_a_run(t: &Test) -> Outcome {
     ours(t)?;
-    let (path, file) = (saved(&t.bundle()?.probe(&["exit", "3"]))?, t.folder.join("times"));
+    let (path, file) = (t.bundle()?.probe(&["exit", "3"]).saved()?, t.folder.join("times"));
     let output = t.rt(&["run", "--timeline", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     check_eq!(output.code, 3, "exit status: {}", output.stderr);
     timed(&file, &["Mount", "Hostname", "Capabilities"])?;
@@ -260,7 +254,7 @@ fn timeline_of_a_run(t: &Test) -> Outcome {
 
 fn timeline_of_a_create(t: &Test) -> Outcome {
     ours(t)?;
-    let (path, file) = (saved(&t.bundle()?.probe(&["exit", "0"]))?, t.folder.join("times"));
+    let (path, file) = (t.bundle()?.probe(&["exit", "0"]).saved()?, t.folder.join("times"));
     t.ok(&["create", "--timeline", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     t.delete()?;
     timed(&file, &["Mount", "Hostname"])
@@ -282,7 +276,7 @@ fn timeline_of_an_exec(t: &Test) -> Outcome {
 fn timeline_of_a_failure(t: &Test) -> Outcome {
     ours(t)?;
     let bundle = t.bundle()?.with("/process/args", json!(["/nowhere"]));
-    let (path, file) = (saved(&bundle)?, t.folder.join("times"));
+    let (path, file) = (bundle.saved()?, t.folder.join("times"));
     t.fails(&["run", "--timeline", &file.to_string_lossy(), "--bundle", &path, &t.id], "/nowhere")?;
     let moments = moments(&file)?;
     check!(moments.iter().any(|moment| moment.1 == "Mount"), "{moments:?}");
@@ -291,7 +285,7 @@ fn timeline_of_a_failure(t: &Test) -> Outcome {
 
 fn timeline_with_nowhere_to_go(t: &Test) -> Outcome {
     ours(t)?;
-    let path = saved(&t.bundle()?.probe(&["echo", "ran"]))?;
+    let path = t.bundle()?.probe(&["echo", "ran"]).saved()?;
     let output = t.fails(&["run", "--timeline", "/nowhere/times", "--bundle", &path, &t.id], "/nowhere/times")?;
     check_eq!(output.stdout, "", "the program ran");
     Ok(())

@@ -179,9 +179,7 @@ fn joining_process_is_closed_to_the_tracer_of_a_user_namespace(t: &Test) -> Outc
     if !t.runtime.is_ours() {
         return skip("about the way ours does it");
     }
-    let mut bundle = t.bundle()?;
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    let mut bundle = t.mapped_bundle()?;
     may_trace(&mut bundle);
     t.sleeper(bundle)?;
     closed(&looked_at(t, &TRACER)?)

@@ -12,8 +12,8 @@ use std::fs;
 use std::process::Command;
 
 cases!["kernel":
-    features_are_as_old_as_the_table_says, without_memfd_flags, without_anonymous_programs, without_cgroup_kill, without_mount_attributes, without_attributes_of_clones,
-    below_the_floor_is_told,
+    features_are_as_old_as_the_table_says, without_memfd_flags, without_anonymous_programs, without_cgroup_kill,
+    without_mount_attributes, below_the_floor_is_told, without_mount_setattr, without_attributes_of_clones,
 ];
 
 const TABLE: &str = include_str!("../../../docs/kernel.md");
@@ -64,15 +64,12 @@ fn without(t: &Test, bundle: &Bundle, faults: &[&str]) -> Outcome<crate::command
     if !t.runtime.is_ours() {
         return skip("how others do without is their affair");
     }
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
-    bundle.save()?;
+    t.needs_strace()?;
     let log = t.folder.join("strace.log").to_string_lossy().into_owned();
     let without = without_newer_calls();
     let without: Vec<&str> = without.iter().map(String::as_str).collect();
     let before = [&without[..], &["strace", "-f", "-qq", "-o", &log], faults].concat();
-    let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    let output = t.run_behind(&before, bundle)?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     check!(text.contains("(INJECTED)"), "nothing was taken away by {faults:?}");
     Ok(output)
@@ -110,8 +107,7 @@ fn without_cgroup_kill(t: &Test) -> Outcome {
     t.cgroups_v2()?;
     let mut bundle = t.bundle()?;
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     if !t.runtime.is_ours() || crate::runtime::in_path("strace").is_none() {
         t.delete()?;
@@ -139,7 +135,7 @@ fn without_cgroup_kill(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// Before 5.12; more of it is in `mounting::without_mount_setattr`.
+/// Before 5.12; what it is used for is in [`without_mount_setattr`].
 fn without_mount_attributes(t: &Test) -> Outcome {
     works_without(t, &["-e", "trace=mount_setattr", "-e", "inject=mount_setattr:error=ENOSYS"])
 }
@@ -170,5 +166,42 @@ fn below_the_floor_is_told(t: &Test) -> Outcome {
         t.fails(&["state", &t.id], "does not exist")?;
         fs::remove_dir_all(t.folder.join("bundle"))?;
     }
+    Ok(())
+}
+
+/// A kernel before 5.12 has no mount_setattr(2).
+fn without_mount_setattr(t: &Test) -> Outcome {
+    t.needs_strace()?;
+    let old = "strace -f -o strace.log -e trace=mount_setattr -e inject=mount_setattr:error=ENOSYS \"$@\"";
+    let source = t.subfolder("source")?;
+    let mut bundle = t.bundle()?;
+    bundle.mount("/plain", "bind", &source, &["rbind"]);
+    bundle.mount("/private", "bind", &source, &["rbind", "rprivate", "ro", "nosuid"]);
+    bundle.mount("/late", "tmpfs", "x", &["ro", "nodev", "noatime"]);
+    bundle.mount("/late/below", "tmpfs", "x", &["rshared"]);
+    fs::create_dir(bundle.rootfs().join("masked"))?;
+    fs::write(bundle.rootfs().join("masked/file"), "secret")?;
+    bundle.set("/linux/maskedPaths", json!(["/masked/file"]));
+    bundle.set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    bundle.set("/linux/rootfsPropagation", json!("shared"));
+    bundle = bundle.looking_at(&["/proc/sys/kernel/hostname", "/masked/file", "/"]);
+    let script = format!(
+        "mount --bind . .; cd \"$PWD\"; mount -t tmpfs -o noexec x source; mount --make-rshared .; mount --make-shared source; {old}; grep -q ENOSYS strace.log"
+    );
+    let report = t.report_within(&script, &bundle)?;
+    check_eq!(report.options("/plain"), ["rw", "noexec", "relatime"], "a bind without options");
+    check_eq!(report.options("/private"), ["ro", "nosuid", "relatime"], "a bind with options");
+    check_eq!(report.mount("/private")["optional"], json!([]), "propagation of a private bind");
+    check_eq!(report.options("/late"), ["ro", "nodev", "noatime"], "a tmpfs that is made read-only late");
+    check!(report.mount("/late/below")["optional"].to_string().contains("shared:"), "{}", report.mount("/late/below"));
+    check!(report.mount("/")["optional"].to_string().contains("shared:"), "{}", report.mount("/"));
+    check!(report.mounted_with("/", "ro") && report.mounted_with("/proc/sys", "ro"), "not read-only");
+    check_eq!(report.path("/proc/sys/kernel/hostname")["write"], libc::EROFS, "writing below /proc/sys");
+    check_eq!(report.path("/masked/file")["read"], "", "a masked file");
+    // What only the new call can do is an error.
+    let mut bundle = t.bundle()?;
+    bundle.mount("/x", "bind", &source, &["rbind", "rro"]);
+    let output = t.run_within(old, &bundle)?;
+    check!(output.code != 0 && output.stdout.is_empty(), "rro was ignored: {}", output.stdout);
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 cases!["label":
-    apparmor_without_apparmor_is_refused, selinux_without_selinux_is_refused, empty_labels_are_none, apparmor_confines,
-    apparmor_confines_exec, unknown_apparmor_profile_is_refused,
+    apparmor_without_apparmor_is_refused, selinux_without_selinux_is_refused, empty_labels_are_none,
+    apparmor_confines, apparmor_confines_exec, unknown_apparmor_profile_is_refused,
+    mount_label_without_selinux_is_refused,
 ];
 
 /// Lets everything but one file. Loaded in the guest only: a profile is the whole machine's.
@@ -32,9 +33,7 @@ fn confined(t: &Test) -> Outcome<Bundle> {
         Err(e) => return skip(&format!("apparmor_parser: {e}")),
     }
     let mut bundle = t.bundle()?.with("/process/apparmorProfile", json!("cf-conformance"));
-    if !bundle.busybox(&["sh", "cat"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "cat"])?;
     fs::write(bundle.rootfs().join("denied"), "secret")?;
     bundle.set("/process/args", json!(["/bin/sh", "-c", SHOW]));
     Ok(bundle)
@@ -90,4 +89,14 @@ fn selinux_without_selinux_is_refused(t: &Test) -> Outcome {
 fn empty_labels_are_none(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/process/apparmorProfile", json!("")).with("/process/selinuxLabel", json!(""));
     t.run_ok(&bundle).map(drop)
+}
+
+fn mount_label_without_selinux_is_refused(t: &Test) -> Outcome {
+    if fs::exists("/sys/fs/selinux/enforce")? {
+        return crate::test::skip("this host has SELinux");
+    }
+    let bundle = t.bundle()?.with("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0:c1,c2"));
+    let said = t.run_refused(&bundle, "")?;
+    check!(!t.runtime.is_ours() || said.contains("/linux/mountLabel"), "no JSON pointer: {said}");
+    Ok(())
 }

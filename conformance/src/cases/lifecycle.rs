@@ -7,11 +7,12 @@ use serde_json::json;
 use std::fs;
 
 cases!["lifecycle":
-    created_running_stopped_gone, state_document_is_runcs, state_has_annotations, nothing_runs_before_start, create_twice,
-    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created, delete_force_is_idempotent,
-    missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped, kill_of_created,
-    kill_takes_all_of_a_shared_pid_namespace, pause_and_resume, kill_of_paused, delete_of_what_is_frozen_elsewhere, run_leaves_nothing, run_detached,
-    run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish, failed_create_leaves_nothing, parallel_creates,
+    created_running_stopped_gone, state_document_is_runcs, nothing_runs_before_start, create_twice,
+    start_of_what_state_shows, start_twice, start_after_exit, delete_of_running_is_refused, delete_of_created,
+    delete_force_is_idempotent, missing_container, kill_names_and_numbers, kill_default_is_term, kill_of_stopped,
+    kill_of_created, kill_takes_all_of_a_shared_pid_namespace, kill_of_paused, delete_of_what_is_frozen_elsewhere,
+    run_leaves_nothing, run_detached, run_keep, id_can_be_used_again, config_is_read_once, bundle_may_vanish,
+    failed_create_leaves_nothing, parallel_creates, lives_on_without_its_first_thread,
 ];
 
 fn created_running_stopped_gone(t: &Test) -> Outcome {
@@ -48,15 +49,6 @@ fn state_document_is_runcs(t: &Test) -> Outcome {
     check_eq!(state["owner"], "", "owner");
     let created = state["created"].as_str().unwrap_or("");
     check!(created.ends_with('Z') && created.contains('T'), "created is not RFC 3339 UTC: {created}");
-    Ok(())
-}
-
-fn state_has_annotations(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.with("/annotations", json!({ "org.example.a": "b", "org.example.empty": "" })))?;
-    let state = t.state()?;
-    t.delete()?;
-    check_eq!(state["annotations"]["org.example.a"], "b", "annotation");
-    check_eq!(state["annotations"]["org.example.empty"], "", "empty annotation");
     Ok(())
 }
 
@@ -108,8 +100,7 @@ fn start_twice(t: &Test) -> Outcome {
 }
 
 fn start_after_exit(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     t.fails(&["start", &t.id], "cannot start a container that has stopped")?;
     t.ok(&["delete", &t.id])?;
@@ -156,10 +147,7 @@ fn missing_container(t: &Test) -> Outcome {
 fn kill_names_and_numbers(t: &Test) -> Outcome {
     for name in ["USR1", "SIGUSR1", "usr1", "sigusr1", "10"] {
         let bundle = t.bundle()?.probe(&["trap", "10"]);
-        let running = {
-            bundle.save()?;
-            t.spawn(t.command(&[], &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?
-        };
+        let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.saved()?, &t.id]), None)?;
         t.wait_for("the trap", || running.stdout().contains("ready"))?;
         let killed = t.rt(&["kill", &t.id, name])?;
         if killed.code != 0 {
@@ -178,8 +166,7 @@ fn kill_names_and_numbers(t: &Test) -> Outcome {
 
 fn kill_default_is_term(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["trap", "15"]);
-    bundle.save()?;
-    let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?;
+    let running = t.spawn(t.command(&[], &["run", "--bundle", &bundle.saved()?, &t.id]), None)?;
     t.wait_for("the trap", || running.stdout().contains("ready"))?;
     t.ok(&["kill", &t.id])?;
     check!(t.wait(running)?.stdout.contains("got 15"), "the default signal is not TERM");
@@ -187,8 +174,7 @@ fn kill_default_is_term(t: &Test) -> Outcome {
 }
 
 fn kill_of_stopped(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     let refused = t.fails(&["kill", &t.id, "KILL"], "container not running");
     t.ok(&["delete", &t.id])?;
@@ -211,26 +197,13 @@ fn kill_of_created(t: &Test) -> Outcome {
 fn kill_takes_all_of_a_shared_pid_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.probe(&["spawn-sleeper", "stay"]);
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.ok(&["kill", &t.id, "KILL"])?;
     t.wait_status("stopped")?;
     let left = t.wait_for("the child's end", || crate::leak::processes(&t.id).is_empty());
     t.delete()?;
     left
-}
-
-fn pause_and_resume(t: &Test) -> Outcome {
-    t.needs("pause")?;
-    t.sleeper(t.bundle()?)?;
-    t.fails(&["resume", &t.id], "not paused")?;
-    t.ok(&["pause", &t.id])?;
-    check_eq!(t.state()?["status"], "paused", "status");
-    t.ok(&["resume", &t.id])?;
-    check_eq!(t.state()?["status"], "running", "status");
-    t.delete()?;
-    Ok(())
 }
 
 fn kill_of_paused(t: &Test) -> Outcome {
@@ -260,6 +233,21 @@ fn delete_of_what_is_frozen_elsewhere(t: &Test) -> Outcome {
     Ok(())
 }
 
+/// The kernel shows a process as a zombie whose first thread has ended, also while others run.
+fn lives_on_without_its_first_thread(t: &Test) -> Outcome {
+    t.create_ok(&t.bundle()?.probe(&["headless"]))?;
+    let status = format!("/proc/{}/status", t.state()?["pid"]);
+    t.ok(&["start", &t.id])?;
+    let zombie = || fs::read_to_string(&status).is_ok_and(|text| text.contains("State:\tZ"));
+    t.wait_for("the first thread to end", zombie)?;
+    check_eq!(t.state()?["status"], "running", "status");
+    t.fails(&["delete", &t.id], "running")?;
+    t.ok(&["kill", &t.id, "KILL"])?;
+    t.wait_status("stopped")?;
+    t.delete()?;
+    Ok(())
+}
+
 fn run_leaves_nothing(t: &Test) -> Outcome {
     t.run_ok(&t.bundle()?)?;
     t.fails(&["state", &t.id], "does not exist")?;
@@ -268,8 +256,7 @@ fn run_leaves_nothing(t: &Test) -> Outcome {
 
 fn run_detached(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    t.ok(&["run", "--detach", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    t.ok(&["run", "--detach", "--bundle", &bundle.saved()?, &t.id])?;
     check_eq!(t.state()?["status"], "running", "status");
     t.delete()?;
     Ok(())
@@ -277,8 +264,7 @@ fn run_detached(t: &Test) -> Outcome {
 
 fn run_keep(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["exit", "7"]);
-    bundle.save()?;
-    let output = t.rt(&["run", "--keep", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    let output = t.rt(&["run", "--keep", "--bundle", &bundle.saved()?, &t.id])?;
     check_eq!(output.code, 7, "exit status: {}", output.stderr);
     check_eq!(t.state()?["status"], "stopped", "status");
     t.ok(&["delete", &t.id])?;
@@ -321,8 +307,7 @@ fn bundle_may_vanish(t: &Test) -> Outcome {
 
 fn failed_create_leaves_nothing(t: &Test) -> Outcome {
     let bundle = t.bundle()?.with("/process/args", json!(["/no/such/program"]));
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     t.fails(&["create", "--bundle", &path, &t.id], "no such file or directory")?;
     let left = crate::leak::left(&t.id, &t.folder, &t.state);
     check!(left.is_empty(), "a failed create left {left:?}");

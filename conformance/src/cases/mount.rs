@@ -1,19 +1,15 @@
-//! mounts: the default ones, binds, tmpfs, their options and their order; the private loopback.
+//! `mounts`: the default ones, their order, file systems that are mounted anew. Binds are in `mount_bind`, what options
+//! do in `mount_option`, where a mount may stand in `mount_point`.
 
 use crate::cases;
-use crate::test::{Outcome, Test, skip};
+use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 cases!["mount":
-    defaults_have_their_options, default_sizes_and_modes, nothing_else_is_mounted, order_is_the_lists,
-    bind_of_a_directory, bind_of_a_file, bind_from_the_bundle, missing_destinations_are_made, bind_read_only,
-    bind_takes_no_submounts, rbind_takes_submounts, rbind_read_only_is_not_recursive, bind_source_missing,
-    bind_with_data, tmpfs_options, tmpfs_takes_the_directorys_mode, unknown_file_system, unknown_option_is_data,
-    relative_destination, a_mount_on_the_root, nothing_reaches_the_host, loopback_is_up, loopback_of_the_host_is_left,
-    cgroups_are_its_own, cgroup_mount_is_read_only,
+    defaults_have_their_options, default_sizes_and_modes, nothing_else_is_mounted, nothing_reaches_the_host,
+    kernel_file_systems_are_not_the_hosts, order, no_type, unknown_file_system, remount, overlay, many,
 ];
 
 fn defaults_have_their_options(t: &Test) -> Outcome {
@@ -59,201 +55,6 @@ fn nothing_else_is_mounted(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn order_is_the_lists(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "tmpfs", "first", &[]);
-    bundle.mount("/tmp/a", "tmpfs", "second", &[]);
-    bundle.mount("/tmp/a/b", "tmpfs", "third", &[]);
-    bundle.mount("/tmp/a", "tmpfs", "fourth", &[]);
-    let report = t.report_paths(bundle, &["/tmp", "/tmp/a"])?;
-    check_eq!(report.mount("/tmp")["source"], json!("first"), "/tmp");
-    check_eq!(report.mount("/tmp/a")["source"], json!("fourth"), "/tmp/a");
-    check_eq!(report.path("/tmp/a")["list"], json!([]), "the last one covers what was there");
-    Ok(())
-}
-
-/// A directory of the host with a file in it.
-fn source(t: &Test) -> Outcome<PathBuf> {
-    let path = t.folder.join("source");
-    fs::create_dir(&path)?;
-    fs::write(path.join("file"), "of the host")?;
-    Ok(path)
-}
-
-fn bind_of_a_directory(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind"]);
-    let report = t.report_paths(bundle, &["/tmp/file", "/tmp"])?;
-    check_eq!(report.path("/tmp/file")["read"], json!("of the host"), "content");
-    check_eq!(report.path("/tmp")["create"], json!(0), "making a file");
-    check!(!source.join(".probe").exists(), "the probe's file is still there");
-    Ok(())
-}
-
-fn bind_of_a_file(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/etc/passwd", "none", &source.join("file").to_string_lossy(), &["rbind", "ro"]);
-    bundle.mount("/new/file", "none", &source.join("file").to_string_lossy(), &["bind"]);
-    let rootfs = bundle.rootfs();
-    let report = t.report_paths(bundle, &["/etc/passwd", "/new/file"])?;
-    check_eq!(report.path("/etc/passwd")["read"], json!("of the host"), "over a file");
-    check_eq!(report.path("/etc/passwd")["write"], json!(30), "writing it");
-    check_eq!(report.path("/new/file")["read"], json!("of the host"), "over nothing");
-    check_eq!(fs::read_to_string(rootfs.join("new/file"))?, "", "the mount point made for it");
-    Ok(())
-}
-
-fn bind_from_the_bundle(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    fs::create_dir(bundle.path.join("data"))?;
-    fs::write(bundle.path.join("data/file"), "of the bundle")?;
-    bundle.mount("/tmp", "bind", "data", &["bind"]);
-    let report = t.report_paths(bundle, &["/tmp/file"])?;
-    check_eq!(report.path("/tmp/file")["read"], json!("of the bundle"), "content");
-    Ok(())
-}
-
-fn missing_destinations_are_made(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/a/b/c", "tmpfs", "tmpfs", &[]);
-    let report = t.report_paths(bundle, &["/a", "/a/b"])?;
-    check_eq!((&report.path("/a")["mode"], &report.path("/a/b")["mode"]), (&json!("755"), &json!("755")), "modes");
-    Ok(())
-}
-
-fn bind_read_only(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind", "ro", "nosuid", "nodev", "noexec"]);
-    let report = t.report_paths(bundle, &["/tmp"])?;
-    check_eq!(report.path("/tmp")["create"], json!(30), "making a file");
-    for option in ["ro", "nosuid", "nodev", "noexec"] {
-        check!(report.mounted_with("/tmp", option), "lacks {option}: {}", report.mount("/tmp"));
-    }
-    fs::write(source.join("new"), "the host still may")?;
-    Ok(())
-}
-
-/// A tmpfs on the host, below the source; gone with this value.
-struct Below(PathBuf);
-
-impl Below {
-    fn new(source: &Path) -> Outcome<Self> {
-        let path = source.join("below");
-        fs::create_dir(&path)?;
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)?;
-        fs::write(path.join("deep"), "deep")?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Below {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount(&self.0);
-    }
-}
-
-fn bind_takes_no_submounts(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let _below = Below::new(&source)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind"]);
-    let report = t.report_paths(bundle, &["/tmp/below"])?;
-    check_eq!(report.path("/tmp/below")["list"], json!([]), "what is mounted below the source");
-    Ok(())
-}
-
-fn rbind_takes_submounts(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let _below = Below::new(&source)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["rbind"]);
-    let report = t.report_paths(bundle, &["/tmp/below"])?;
-    check_eq!(report.path("/tmp/below")["list"], json!(["deep"]), "what is mounted below the source");
-    Ok(())
-}
-
-/// As in runc: `rro` is the recursive one.
-fn rbind_read_only_is_not_recursive(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let _below = Below::new(&source)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["rbind", "ro"]);
-    let report = t.report_paths(bundle, &["/tmp", "/tmp/below"])?;
-    check_eq!(report.path("/tmp")["create"], json!(30), "making a file");
-    check_eq!(report.path("/tmp/below")["create"], json!(0), "making a file below");
-    Ok(())
-}
-
-fn bind_source_missing(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", "/no/such/source", &["bind"]);
-    t.run_refused(&bundle, "/no/such/source").map(drop)
-}
-
-fn bind_with_data(t: &Test) -> Outcome {
-    let source = source(t)?;
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "bind", &source.to_string_lossy(), &["bind", "nr_inodes=9"]);
-    t.run_refused(&bundle, "").map(drop)
-}
-
-fn tmpfs_options(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/a", "tmpfs", "named", &["size=1m", "mode=711", "uid=5", "gid=6", "nr_inodes=77", "noexec", "ro"]);
-    let report = t.report_paths(bundle, &["/a"])?;
-    check_eq!(report.mount("/a")["source"], json!("named"), "source");
-    let entry = report.path("/a");
-    check_eq!((&entry["mode"], &entry["uid"], &entry["gid"]), (&json!("711"), &json!(5), &json!(6)), "mode and owner");
-    for option in ["size=1024k", "nr_inodes=77", "noexec", "ro"] {
-        check!(report.mounted_with("/a", option), "lacks {option}: {}", report.mount("/a"));
-    }
-    Ok(())
-}
-
-fn tmpfs_takes_the_directorys_mode(t: &Test) -> Outcome {
-    use std::os::unix::fs::PermissionsExt;
-    let mut bundle = t.bundle()?;
-    let path = bundle.rootfs().join("odd");
-    fs::create_dir(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o1751))?;
-    bundle.mount("/odd", "tmpfs", "tmpfs", &[]);
-    bundle.mount("/fresh", "tmpfs", "tmpfs", &[]);
-    let report = t.report_paths(bundle, &["/odd", "/fresh"])?;
-    check_eq!(report.path("/odd")["mode"], json!("1751"), "mode over an existing directory");
-    check_eq!(report.path("/fresh")["mode"], json!("1777"), "mode over nothing: the kernel's");
-    Ok(())
-}
-
-fn unknown_file_system(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "no-such-fs", "none", &[]);
-    t.run_refused(&bundle, "/tmp").map(drop)
-}
-
-fn unknown_option_is_data(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/tmp", "tmpfs", "tmpfs", &["no-such-option=1"]);
-    t.run_refused(&bundle, "/tmp").map(drop)
-}
-
-/// Deprecated, and taken as below the root.
-fn relative_destination(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("tmp", "tmpfs", "relative", &[]);
-    let report = t.report(&bundle)?;
-    check_eq!(report.mount("/tmp")["source"], json!("relative"), "what is mounted on /tmp");
-    Ok(())
-}
-
-fn a_mount_on_the_root(t: &Test) -> Outcome {
-    let mut bundle = t.bundle()?;
-    bundle.mount("/", "tmpfs", "tmpfs", &[]);
-    t.run_refused(&bundle, "").map(drop)
-}
-
 /// A container that runs is not to be seen in the host's mounts.
 fn nothing_reaches_the_host(t: &Test) -> Outcome {
     t.sleeper(t.bundle()?)?;
@@ -263,42 +64,93 @@ fn nothing_reaches_the_host(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn loopback_is_up(t: &Test) -> Outcome {
-    check_eq!(t.report(&t.bundle()?)?.at("/lo_up"), &json!(true), "loopback");
+fn kernel_file_systems_are_not_the_hosts(t: &Test) -> Outcome {
+    let report = t.report_paths(t.bundle()?, &["/proc", "/sys/class/net"])?;
+    let list = report.path("/proc")["list"].as_array().cloned().unwrap_or_default();
+    let pids: Vec<&str> =
+        list.iter().filter_map(|n| n.as_str()).filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
+    check_eq!(pids, ["1"], "processes to be seen");
+    check_eq!(report.path("/sys/class/net")["list"], json!(["lo"]), "interfaces in /sys");
     Ok(())
 }
 
-/// In a network namespace that was joined it stays as it is.
-fn loopback_of_the_host_is_left(t: &Test) -> Outcome {
-    let bundle = t.bundle()?;
-    bundle.save()?;
-    let mut bundle = bundle;
-    bundle.drop_namespace("network");
-    bundle.save()?;
-    let before = ["unshare", "--net"];
-    let output = t.finish(t.command(&before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
-    check_eq!(output.code, 0, "run: {}", output.stderr);
-    check_eq!(crate::report::Report::parse(&output.stdout)?.at("/lo_up"), &json!(false), "loopback");
+fn order(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    bundle.mount("/a", "tmpfs", "first", &[]);
+    bundle.mount("/a/b", "tmpfs", "hidden", &[]);
+    bundle.mount("/a", "tmpfs", "second", &[]);
+    bundle.mount("/a/c", "tmpfs", "seen", &[]);
+    let report = t.report_paths(bundle, &["/a"])?;
+    check_eq!(report.mount("/a")["source"], "second", "the mount on top");
+    check_eq!(report.path("/a")["list"], json!(["c"]), "what is below");
     Ok(())
 }
 
-fn cgroups_are_its_own(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
+fn no_type(t: &Test) -> Outcome {
+    for kind in ["", "none", "bind", "nonexistent"] {
+        let mut bundle = t.bundle()?;
+        bundle.mount("/x", kind, "/tmp", &["ro"]);
+        let said = t.run_refused(&bundle, "")?;
+        check!(t.runtime.name != "runtime" || said.contains("/mounts/7"), "no JSON pointer: {said}");
     }
-    let report = t.report_paths(t.bundle()?, &["/sys/fs/cgroup", "/sys/fs/cgroup/memory"])?;
-    let list = report.path("/sys/fs/cgroup/memory")["list"].as_array().cloned().unwrap_or_default();
-    check!(list.contains(&json!("memory.limit_in_bytes")), "no memory controller: {list:?}");
-    check!(!list.iter().any(|name| name.as_str().is_some_and(|n| n.starts_with("cf"))), "the host's root: {list:?}");
-    for line in report.at("/cgroup").as_array().into_iter().flatten().filter_map(|l| l.as_str()) {
-        check!(line.contains(&t.id), "not in a cgroup of its own: {line}");
-    }
     Ok(())
 }
 
-fn cgroup_mount_is_read_only(t: &Test) -> Outcome {
-    let path = if t.runtime.v2_view || crate::runtime::unified() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/memory" };
-    let report = t.report_paths(t.bundle()?, &[path])?;
-    check_eq!(report.path(path)["create"], json!(30), "making a file in {path}");
+fn unknown_file_system(t: &Test) -> Outcome {
+    let mut bundle = t.bundle()?;
+    bundle.mount("/tmp", "no-such-fs", "none", &[]);
+    t.run_refused(&bundle, "/tmp").map(drop)
+}
+
+fn remount(t: &Test) -> Outcome {
+    let source = t.subfolder("source")?;
+    let mut bundle = t.bundle()?;
+    bundle.mount("/bound", "bind", &source, &["bind", "nosuid"]);
+    bundle.mount("/bound", "bind", &source, &["bind", "remount", "ro", "nodev"]);
+    bundle.mount("/t", "tmpfs", "x", &["size=1m"]);
+    bundle.mount("/t", "tmpfs", "x", &["remount", "size=2m", "noexec"]);
+    let report = t.report(&bundle)?;
+    let found = report.options("/bound");
+    check!(found.contains(&"ro") && found.contains(&"nodev"), "{found:?}");
+    let count = report.at("/mounts").as_array().map(|l| l.iter().filter(|m| m["point"] == "/bound").count());
+    check_eq!(count, Some(1), "mounts at /bound");
+    check!(report.mounted_with("/t", "size=2048k") && report.mounted_with("/t", "noexec"), "{}", report.mount("/t"));
+    // What is no mount cannot be remounted.
+    let mut bundle = t.bundle()?;
+    bundle.mount("/etc", "bind", "", &["bind", "remount", "ro"]);
+    t.run_refused(&bundle, "invalid argument")?;
+    Ok(())
+}
+
+fn overlay(t: &Test) -> Outcome {
+    let mut lower = Vec::new();
+    for index in 0..12 {
+        let path = t.subfolder(&format!("lower-with-a-long-name-{index}"))?;
+        fs::write(format!("{path}/{index}"), "x")?;
+        lower.push(path);
+    }
+    let (upper, work) = (t.subfolder("upper")?, t.subfolder("work")?);
+    let option = format!("lowerdir={}", lower.join(":"));
+    check!(option.len() > 256, "the test itself: short option");
+    let mut bundle = t.bundle()?;
+    bundle.mount("/o", "overlay", "overlay", &[&option, &format!("upperdir={upper}"), &format!("workdir={work}")]);
+    let report = t.report_paths(bundle, &["/o"])?;
+    check_eq!(report.path("/o")["list"].as_array().map(Vec::len), Some(12), "entries");
+    check_eq!(report.path("/o")["create"], 0, "writing");
+    Ok(())
+}
+
+/// Kubernetes mounts some dozens, tests of engines hundreds.
+fn many(t: &Test) -> Outcome {
+    let source = t.subfolder("source")?;
+    let mut bundle = t.bundle()?;
+    for index in 0..400 {
+        bundle.mount(&format!("/many/{index}"), "bind", &source, &["rbind", "rprivate", "ro"]);
+    }
+    let report = t.report(&bundle)?;
+    for index in 0..400 {
+        let at = format!("/many/{index}");
+        check!(report.mounted_with(&at, "ro"), "{at}: {}", report.mount(&at));
+    }
     Ok(())
 }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 cases!["net_device":
     moves_with_its_addresses, gets_another_name, template_gets_a_number, several_at_once, into_a_joined_namespace,
-    with_a_user_namespace, missing_is_refused, loopback_is_refused, taken_name_is_refused, without_namespace_is_refused,
-    into_the_hosts_namespace_is_refused, bad_names_are_refused, failed_create_moves_it_back,
+    with_a_user_namespace, missing_is_refused, loopback_is_refused, taken_name_is_refused,
+    without_namespace_is_refused, into_the_hosts_namespace_is_refused, bad_names_are_refused,
+    failed_create_moves_it_back,
 ];
 
 /// Makes the pair, runs the words, and prints what is left on "the host" to stderr.
@@ -23,15 +24,13 @@ const HOST: &str = "ip link set lo up && ip link add cfa type veth peer name cfb
     \"$@\"; code=$?; { ip -o addr show; ip -o link show; } | sed 's/^/host: /' >&2; exit $code";
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
-    t.finish(t.command(&["unshare", "--net", "sh", "-c", HOST, "sh"], &args))
+    t.run_behind(&["unshare", "--net", "sh", "-c", HOST, "sh"], bundle)
 }
 
 /// The probe looks at its devices and addresses.
 fn looking(t: &Test, devices: Value) -> Outcome<Bundle> {
-    let words = ["report", "--path", "/sys/class/net", "--path", "/proc/net/fib_trie", "--path", "/proc/net/if_inet6"];
-    Ok(t.bundle()?.with("/linux/netDevices", devices).probe(&words))
+    let bundle = t.bundle()?.with("/linux/netDevices", devices);
+    Ok(bundle.looking_at(&["/sys/class/net", "/proc/net/fib_trie", "/proc/net/if_inet6", "/sys/class/net/cfa/flags"]))
 }
 
 fn moved(t: &Test, bundle: &Bundle) -> Outcome<(Report, String)> {
@@ -56,17 +55,7 @@ fn has_addresses(report: &Report, name: &str) -> Outcome {
 }
 
 fn moves_with_its_addresses(t: &Test) -> Outcome {
-    let bundle = looking(t, json!({ "cfa": {} }))?.probe(&[
-        "report",
-        "--path",
-        "/sys/class/net",
-        "--path",
-        "/proc/net/fib_trie",
-        "--path",
-        "/proc/net/if_inet6",
-        "--path",
-        "/sys/class/net/cfa/flags",
-    ]);
+    let bundle = looking(t, json!({ "cfa": {} }))?;
     let (report, host) = moved(t, &bundle)?;
     check_eq!(devices(&report), ["cfa", "lo"], "devices");
     has_addresses(&report, "cfa")?;
@@ -102,8 +91,7 @@ fn into_a_joined_namespace(t: &Test) -> Outcome {
     // Both ends: what stays behind ends with "the host", and takes the other end with it.
     let mut bundle = t.bundle_named("two")?.with("/linux/netDevices", json!({ "cfa": { "name": "eth7" }, "cfb": {} }));
     bundle.namespace("network", &format!("/proc/{pid}/ns/net"));
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &format!("{}two", t.id)];
+    let args = ["run", "--bundle", &bundle.saved()?, &format!("{}two", t.id)];
     let output = t.finish(t.command(&["unshare", "--net", "sh", "-c", HOST, "sh"], &args))?;
     check_eq!(output.code, 0, "run: {}", output.stderr);
     let seen = std::process::Command::new("nsenter")
@@ -116,8 +104,7 @@ fn into_a_joined_namespace(t: &Test) -> Outcome {
 
 fn with_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = looking(t, json!({ "cfa": { "name": "eth0" } }))?;
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let (report, _) = moved(t, &bundle)?;
     check_eq!(devices(&report), ["eth0", "lo"], "devices");
     has_addresses(&report, "eth0")

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 cases!["notify":
-    start_passes_it_on, run_passes_it_on, detached_run_passes_it_on, program_sees_a_socket_of_its_own, without_it_there_is_none,
-    end_without_a_word, only_readiness_is_passed_on, readiness_with_other_lines, abstract_name, manager_is_gone,
-    user_in_a_user_namespace, exec_has_none, delete_takes_the_socket,
+    start_passes_it_on, run_passes_it_on, detached_run_passes_it_on, program_sees_a_socket_of_its_own,
+    without_it_there_is_none, end_without_a_word, only_readiness_is_passed_on, readiness_with_other_lines,
+    abstract_name, manager_is_gone, user_in_a_user_namespace, exec_has_none, delete_takes_the_socket,
 ];
 
 /// The service manager.
@@ -136,7 +136,7 @@ fn detached_run_passes_it_on(t: &Test) -> Outcome {
 
 fn program_sees_a_socket_of_its_own(t: &Test) -> Outcome {
     let manager = Manager::listen(t)?;
-    let bundle = t.bundle()?.probe(&["report", "--path", "/run/notify/notify.sock"]);
+    let bundle = t.bundle()?.looking_at(&["/run/notify/notify.sock"]);
     bundle.save()?;
     let output = manager.call(t, &["run", "--bundle", &path(&bundle), &t.id])?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);

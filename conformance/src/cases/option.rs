@@ -10,23 +10,17 @@ use std::fs;
 
 cases!["option":
     config_is_another_file, without_cgroups, orphans_are_adopted, orphans_are_not_adopted, seccomp_report,
-    seccomp_report_needs_a_foreground, exec_no_new_privileges, exec_labels_need_a_module, kill_by_regex, delete_by_regex,
-    regex_that_is_none, kill_all_of_stopped, update_every_limit, update_kernel_memory_is_ignored,
-    update_rdt_without_one, update_rates_of_real_time, checkpoint_is_refused, help_of_every_verb,
+    seccomp_report_needs_a_foreground, exec_no_new_privileges, exec_labels_need_a_module, kill_by_regex,
+    delete_by_regex, regex_that_is_none, kill_all_of_stopped, checkpoint_is_refused, help_of_every_verb,
     debug_says_more, pidfd_sockets, pid_file_of_a_run, create_takes_the_flags_of_run,
 ];
-
-fn saved(bundle: &Bundle) -> Outcome<String> {
-    bundle.save()?;
-    Ok(bundle.path.to_string_lossy().into_owned())
-}
 
 fn config_is_another_file(t: &Test) -> Outcome {
     if t.runtime.name == "runc" {
         return skip("runc has no --config");
     }
     let bundle = t.bundle()?.probe(&["exit", "9"]);
-    let path = saved(&bundle)?;
+    let path = bundle.saved()?;
     fs::rename(bundle.path.join("config.json"), bundle.path.join("other.json"))?;
     // crun looks from its current directory, ours from the bundle: an absolute path is both.
     let file = format!("{path}/other.json");
@@ -45,7 +39,7 @@ fn without_cgroups(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?;
     bundle.remove("/linux/resources");
     bundle.remove("/linux/cgroupsPath");
-    let path = saved(&bundle.probe(&["sleep", "600"]))?;
+    let path = bundle.probe(&["sleep", "600"]).saved()?;
     t.ok(&["--cgroup-manager=disabled", "run", "--detach", "--bundle", &path, &t.id])?;
     let pid = t.state()?["pid"].as_i64().unwrap_or(0);
     let (theirs, own) = (fs::read_to_string(format!("/proc/{pid}/cgroup"))?, fs::read_to_string("/proc/self/cgroup")?);
@@ -57,12 +51,10 @@ fn without_cgroups(t: &Test) -> Outcome {
 /// The parent of a process whose own has ended, in a container that shares the pid namespace; the runtime's pid.
 fn adopter(t: &Test, flags: &[&str]) -> Outcome<(i32, i32)> {
     let mut bundle = t.bundle()?;
-    if !bundle.busybox(&["sh", "sleep", "cut", "kill"])? {
-        return skip("the host has no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "sleep", "cut", "kill"])?;
     bundle.drop_namespace("pid");
     let script = "p=$(sh -c 'sleep 60 >/dev/null 2>&1 & echo $!'); sleep 0.3; cut -d' ' -f4 /proc/$p/stat; kill $p";
-    let path = saved(&bundle.with("/process/args", json!(["/bin/sh", "-c", script])))?;
+    let path = bundle.with("/process/args", json!(["/bin/sh", "-c", script])).saved()?;
     let words: Vec<&str> = ["run"].iter().chain(flags).chain(&["--bundle", &path, &t.id]).copied().collect();
     let running = t.spawn(t.command(&[], &words), None)?;
     let pid = running.pid();
@@ -86,9 +78,7 @@ fn orphans_are_not_adopted(t: &Test) -> Outcome {
 
 fn denying(t: &Test) -> Outcome<Bundle> {
     let mut bundle = t.bundle()?;
-    if !bundle.busybox(&["mkdir", "true"])? {
-        return skip("the host has no static busybox");
-    }
+    t.busybox(&bundle, &["mkdir", "true"])?;
     let rule = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }]);
     bundle.set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule }));
     Ok(bundle.with("/process/args", json!(["/bin/mkdir", "/tmp/x"])))
@@ -98,7 +88,7 @@ fn seccomp_report(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--seccomp-report is ours alone");
     }
-    let (path, file) = (saved(&denying(t)?)?, t.folder.join("denied.json"));
+    let (path, file) = (denying(t)?.saved()?, t.folder.join("denied.json"));
     let output = t.rt(&["run", "--seccomp-report", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     check!(output.code != 0 && output.stderr.contains("not permitted"), "mkdir: {} {}", output.code, output.stderr);
     let denied: Value = serde_json::from_slice(&fs::read(&file)?)?;
@@ -111,7 +101,7 @@ fn seccomp_report_needs_a_foreground(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--seccomp-report is ours alone");
     }
-    let (path, file) = (saved(&denying(t)?)?, t.folder.join("denied.json"));
+    let (path, file) = (denying(t)?.saved()?, t.folder.join("denied.json"));
     let args = ["run", "--detach", "--seccomp-report", &file.to_string_lossy(), "--bundle", &path, &t.id];
     t.fails(&args, "--seccomp-report").map(drop)
 }
@@ -164,7 +154,7 @@ fn among_three(t: &Test, act: &[&str]) -> Outcome<(Vec<(String, String)>, crate:
     let others = ["-b1", "-b2"].map(|name| format!("{}{name}", t.id));
     for (name, id) in ["-b1", "-b2"].iter().zip(&others) {
         let bundle = t.bundle_named(name)?.probe(&["sleep", "600"]);
-        let mut command = t.command(&[], &["run", "--detach", "--bundle", &saved(&bundle)?, id]);
+        let mut command = t.command(&[], &["run", "--detach", "--bundle", &bundle.saved()?, id]);
         command.stdin(std::process::Stdio::null());
         let output = t.finish(command)?;
         check_eq!(output.code, 0, "{id}: {}", output.stderr);
@@ -208,7 +198,7 @@ fn regex_that_is_none(t: &Test) -> Outcome {
     t.fails(&["kill", "--regex", "[a", "KILL"], "invalid regular expression")?;
     t.sleeper(t.bundle()?)?;
     let created = format!("{}-c", t.id);
-    t.ok(&["create", "--bundle", &saved(&t.bundle_named("-c")?.probe(&["sleep", "1"]))?, &created])?;
+    t.ok(&["create", "--bundle", &t.bundle_named("-c")?.probe(&["sleep", "1"]).saved()?, &created])?;
     let output = t.rt(&["delete", "--regex", &format!("^{}", t.id)])?;
     let gone = t.rt(&["state", &created])?.code;
     t.delete()?;
@@ -220,106 +210,11 @@ fn regex_that_is_none(t: &Test) -> Outcome {
 
 /// The one effect `kill --all` has left: what engines of old send is no error.
 fn kill_all_of_stopped(t: &Test) -> Outcome {
-    t.create_ok(&t.bundle()?.probe(&["exit", "0"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&t.bundle()?.probe(&["exit", "0"]))?;
     t.wait_status("stopped")?;
     let (all, short) = (t.rt(&["kill", "--all", &t.id, "KILL"])?, t.rt(&["kill", "-a", &t.id, "TERM"])?);
     t.delete()?;
     check_eq!((all.code, short.code), (0, 0), "exit status: {}{}", all.stderr, short.stderr);
-    Ok(())
-}
-
-fn v1(t: &Test) -> Outcome {
-    if t.runtime.v2_view || !crate::runtime::hybrid() {
-        return skip("the cgroup v1 hierarchies are not to be seen");
-    }
-    Ok(())
-}
-
-fn update_every_limit(t: &Test) -> Outcome {
-    v1(t)?;
-    let flags = [
-        ("--cpu-period", "50000", "cpu", "cpu.cfs_period_us", "50000"),
-        ("--cpu-quota", "25000", "cpu", "cpu.cfs_quota_us", "25000"),
-        ("--cpu-burst", "5000", "cpu", "cpu.cfs_burst_us", "5000"),
-        ("--cpu-share", "300", "cpu", "cpu.shares", "300"),
-        ("--cpuset-cpus", "0", "cpuset", "cpuset.cpus", "0"),
-        ("--cpuset-mems", "0", "cpuset", "cpuset.mems", "0"),
-        ("--memory", "64m", "memory", "memory.limit_in_bytes", "67108864"),
-        ("--memory-swap", "96m", "memory", "memory.memsw.limit_in_bytes", "100663296"),
-        ("--memory-reservation", "32m", "memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("--pids-limit", "77", "pids", "pids.max", "77"),
-    ];
-    t.sleeper(t.bundle()?)?;
-    let mut words = vec!["update"];
-    words.extend(flags.iter().flat_map(|(flag, value, ..)| [*flag, *value]));
-    words.push(&t.id);
-    let output = t.rt(&words)?;
-    let found = flags.map(|(.., controller, file, _)| t.cgroup_file(controller, file));
-    let idle = t.rt(&["update", "--cpu-idle", "1", &t.id])?;
-    let idles = t.cgroup_file("cpu", "cpu.idle");
-    let weight = t.rt(&["update", "--blkio-weight", "100", &t.id])?;
-    let weights = ["blkio.bfq.weight", "blkio.weight"].map(|file| t.cgroup_file("blkio", file));
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    for ((flag, .., wanted), found) in flags.iter().zip(found) {
-        check_eq!(found.as_deref(), Some(*wanted), "{flag}");
-    }
-    check_eq!((idle.code, idles.as_deref()), (0, Some("1")), "--cpu-idle: {}", idle.stderr);
-    // Kernels without a weight of block I/O refuse it.
-    match weights.iter().flatten().next() {
-        Some(weight) => check!(weight.ends_with("100"), "--blkio-weight: {weight}"),
-        None => check_eq!(weight.code, 1, "--blkio-weight without such a file"),
-    }
-    Ok(())
-}
-
-/// Deprecated, and still sent.
-fn update_kernel_memory_is_ignored(t: &Test) -> Outcome {
-    t.sleeper(t.bundle()?)?;
-    let output =
-        t.rt(&["update", "--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "50", &t.id])?;
-    let pids = t.cgroup_file("pids", "pids.max");
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    if v1(t).is_ok() {
-        check_eq!(pids.as_deref(), Some("50"), "pids.max");
-    }
-    Ok(())
-}
-
-fn update_rdt_without_one(t: &Test) -> Outcome {
-    t.sleeper(t.bundle()?)?;
-    let outputs = ["--l3-cache-schema", "--mem-bw-schema"].map(|flag| t.rt(&["update", flag, "L3:0=f", &t.id]));
-    t.delete()?;
-    for output in outputs {
-        let output = output?;
-        check_eq!(output.code, 1, "exit status");
-        check!(output.stderr.contains("RDT"), "{}", output.stderr);
-    }
-    Ok(())
-}
-
-/// The runtime writes them; most kernels have nothing to hand out.
-fn update_rates_of_real_time(t: &Test) -> Outcome {
-    v1(t)?;
-    t.sleeper(t.bundle()?)?;
-    let period = t.rt(&["update", "--cpu-rt-period", "500000", &t.id])?;
-    let found = t.cgroup_file("cpu", "cpu.rt_period_us");
-    let runtime = t.rt(&["update", "--cpu-rt-runtime", "1000", &t.id])?;
-    let then = t.cgroup_file("cpu", "cpu.rt_runtime_us");
-    t.delete()?;
-    match found {
-        None => check_eq!((period.code, runtime.code), (1, 1), "without such files"),
-        Some(found) => {
-            check_eq!((period.code, found.as_str()), (0, "500000"), "--cpu-rt-period: {}", period.stderr);
-            // The parent has no share to give: the kernel says EINVAL, and so does the runtime.
-            match then.as_deref() {
-                Some("1000") => check_eq!(runtime.code, 0, "--cpu-rt-runtime: {}", runtime.stderr),
-                _ => check_eq!(runtime.code, 1, "--cpu-rt-runtime that changes nothing"),
-            }
-        }
-    }
     Ok(())
 }
 
@@ -370,7 +265,7 @@ fn help_of_every_verb(t: &Test) -> Outcome {
 
 /// It changes what is logged, and nothing else.
 fn debug_says_more(t: &Test) -> Outcome {
-    let (path, log) = (saved(&t.bundle()?.probe(&["echo", "ran"]))?, t.folder.join("log"));
+    let (path, log) = (t.bundle()?.probe(&["echo", "ran"]).saved()?, t.folder.join("log"));
     let output = t.ok(&["--debug", "--log", &log.to_string_lossy(), "run", "--bundle", &path, &t.id])?;
     check_eq!(output.stdout, "ran\n", "stdout");
     let failed = t.rt(&["--debug", "--log", &log.to_string_lossy(), "state", "missing"])?;
@@ -390,7 +285,7 @@ fn pidfd_sockets(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("--pidfd-socket came with runc 1.2");
     }
-    let path = saved(&t.bundle()?.probe(&["sleep", "600"]))?;
+    let path = t.bundle()?.probe(&["sleep", "600"]).saved()?;
     for verb in [&["create"][..], &["run", "--detach"]] {
         let socket = t.folder.join(format!("{}.sock", verb[0])).to_string_lossy().into_owned();
         let words = [verb, &["--pidfd-socket", &socket, "--bundle", &path, &t.id]].concat();
@@ -399,7 +294,7 @@ fn pidfd_sockets(t: &Test) -> Outcome {
     // crun's annotation.
     let socket = t.folder.join("annotation.sock").to_string_lossy().into_owned();
     let bundle = t.bundle_named("annotated")?.with("/annotations", json!({ "run.oci.pidfd_receiver": socket }));
-    let path = saved(&bundle.probe(&["sleep", "600"]))?;
+    let path = bundle.probe(&["sleep", "600"]).saved()?;
     gets_a_pidfd(t, &socket, &["create", "--bundle", &path, &t.id])
 }
 
@@ -422,7 +317,7 @@ fn gets_a_pidfd(t: &Test, socket: &str, words: &[&str]) -> Outcome {
 }
 
 fn pid_file_of_a_run(t: &Test) -> Outcome {
-    let (path, file) = (saved(&t.bundle()?.probe(&["sleep", "600"]))?, t.folder.join("pid"));
+    let (path, file) = (t.bundle()?.probe(&["sleep", "600"]).saved()?, t.folder.join("pid"));
     t.ok(&["run", "--detach", "--pid-file", &file.to_string_lossy(), "--bundle", &path, &t.id])?;
     let (text, pid) = (fs::read_to_string(&file)?, t.state()?["pid"].clone());
     t.delete()?;
@@ -432,7 +327,7 @@ fn pid_file_of_a_run(t: &Test) -> Outcome {
 
 /// `create` with the flags that other cases give to `run`.
 fn create_takes_the_flags_of_run(t: &Test) -> Outcome {
-    let (path, file) = (saved(&t.bundle()?)?, t.folder.join("report"));
+    let (path, file) = (t.bundle()?.saved()?, t.folder.join("report"));
     let flags = ["create", "--no-pivot", "--no-new-keyring", "--preserve-fds", "1", "--bundle", &path, &t.id];
     let script = format!("exec 3</etc/passwd >{}; exec \"$@\"", file.display());
     let output = t.finish(t.command(&["unshare", "-m", "sh", "-c", &script, "sh"], &flags))?;

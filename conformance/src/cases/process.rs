@@ -1,15 +1,18 @@
-//! process: arguments, environment, working directory, umask, descriptors, signals, how failures to start are told.
+//! process: arguments, environment, working directory, umask, descriptors, signals, noNewPrivileges, the session and
+//! its keyring.
 
 use crate::cases;
+use crate::machine::own_nice;
 use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
 use serde_json::json;
 
 cases!["process":
-    exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged, env_gets_home_and_keeps_order,
-    env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made, cwd_is_made_in_a_read_only_root, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
-    signal_masks_are_clean, hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1, looked_up_in_the_containers_path,
-    arguments_the_kernel_does_not_take, directory_is_no_descriptor, directory_of_an_exec_is_no_descriptor,
+    exit_code_is_the_programs, killed_by_signal_is_128_plus_n, arguments_arrive_unchanged,
+    env_gets_home_and_keeps_order, env_home_empty_counts_as_unset, cwd_is_used, cwd_is_made,
+    cwd_is_made_in_a_read_only_root, umask_default_is_0022, umask_is_applied, only_stdio_is_open,
+    signal_masks_are_clean, hostile_signal_masks_are_reset, is_a_session_leader_and_pid_1,
+    looked_up_in_the_containers_path, nothing_odd_is_left, no_new_privileges, session_keyring_is_the_containers, arguments_the_kernel_does_not_take, directory_is_no_descriptor, directory_of_an_exec_is_no_descriptor,
 ];
 
 fn exit_code_is_the_programs(t: &Test) -> Outcome {
@@ -117,13 +120,8 @@ fn signal_masks_are_clean(t: &Test) -> Outcome {
 
 /// ROB-62: what the caller ignores or blocks is not the container's business.
 fn hostile_signal_masks_are_reset(t: &Test) -> Outcome {
-    let bundle = t.bundle()?;
-    bundle.save()?;
     let before = ["env", "--ignore-signal=TERM,PIPE,CHLD", "--block-signal=USR1"];
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
-    let output = t.finish(t.command(&before, &args))?;
-    check_eq!(output.code, 0, "run: {}", output.stderr);
-    let report = crate::report::Report::parse(&output.stdout)?;
+    let report = t.report_behind(&before, &t.bundle()?)?;
     for mask in ["SigBlk", "SigIgn"] {
         let bits = u64::from_str_radix(report.status(mask), 16).unwrap_or(u64::MAX) & !SPAWNED;
         check_eq!(bits, 0, "{mask} {:#x}", bits);
@@ -184,5 +182,39 @@ fn directory_of_an_exec_is_no_descriptor(t: &Test) -> Outcome {
     }
     t.delete()?;
     check_eq!(entered, Vec::<i32>::new(), "descriptors that are a working directory");
+    Ok(())
+}
+
+fn nothing_odd_is_left(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    check_eq!(report.at("/keepcaps"), &json!(0), "PR_SET_KEEPCAPS");
+    check_eq!(report.at("/securebits"), &json!(0), "securebits");
+    check_eq!(report.at("/dumpable"), &json!(1), "dumpable");
+    check_eq!(report.status("Seccomp"), "0", "seccomp mode");
+    check_eq!(report.status("TracerPid"), "0", "tracer");
+    check_eq!(report.at("/scheduling/nice"), &json!(own_nice()?), "nice value");
+    Ok(())
+}
+
+fn no_new_privileges(t: &Test) -> Outcome {
+    for (wanted, shown) in [(json!(true), "1"), (json!(false), "0")] {
+        let report = t.report(&t.bundle()?.with("/process/noNewPrivileges", wanted))?;
+        check_eq!(report.status("NoNewPrivs"), shown, "NoNewPrivs");
+    }
+    let mut bundle = t.bundle()?;
+    bundle.remove("/process/noNewPrivileges");
+    check_eq!(t.report(&bundle)?.status("NoNewPrivs"), "0", "without");
+    Ok(())
+}
+
+fn session_keyring_is_the_containers(t: &Test) -> Outcome {
+    let report = t.report(&t.bundle()?)?;
+    let described = report.at("/keyring").as_str().unwrap_or_default().to_owned();
+    check!(described.ends_with(&format!(";_ses.{}", t.id)), "session keyring: {described}");
+    check!(described.contains(";3f1b0000;"), "its permissions: {described}");
+    let bundle = t.bundle()?;
+    let output = t.ok(&["run", "--no-new-keyring", "--bundle", &bundle.saved()?, &t.id])?;
+    let report = crate::report::Report::parse(&output.stdout)?;
+    check!(!report.at("/keyring").to_string().contains(&t.id), "kept keyring: {}", report.at("/keyring"));
     Ok(())
 }

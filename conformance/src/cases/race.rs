@@ -40,8 +40,7 @@ fn mount_first(bundle: &mut Bundle, mount: Value) {
 }
 
 fn run(t: &Test, bundle: &Bundle, call: &str, change: impl FnOnce() -> Outcome) -> Outcome<crate::command::Output> {
-    bundle.save()?;
-    held(t, call, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id], change)
+    held(t, call, &["run", "--bundle", &bundle.saved()?, &t.id], change)
 }
 
 /// CVE-2024-45310, CVE-2021-30465: while a missing directory of the mount point is made.
@@ -66,7 +65,7 @@ fn late_read_only_is_for_the_mount_that_was_made(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("about the way ours does it");
     }
-    let mut bundle = scene(t)?.probe(&["report", "--path", "/volume/other/sealed"]);
+    let mut bundle = scene(t)?.looking_at(&["/volume/other/sealed"]);
     let volume = bundle.rootfs().join("volume");
     fs::create_dir(volume.join("dir/sealed"))?;
     symlink("/tmp", volume.join("other/sealed"))?;
@@ -85,11 +84,8 @@ fn read_only_path_is_what_was_found(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("about the way ours does it");
     }
-    let bundle = scene(t)?.with("/linux/readonlyPaths", json!(["/volume/dir/file"])).probe(&[
-        "report",
-        "--path",
-        "/volume/other/file",
-    ]);
+    let bundle =
+        scene(t)?.with("/linux/readonlyPaths", json!(["/volume/dir/file"])).looking_at(&["/volume/other/file"]);
     let volume = bundle.rootfs().join("volume");
     let output = run(t, &bundle, "open_tree", || exchange(&volume.join("dir"), &volume.join("other")))?;
     check_eq!(output.code, 0, "exit status: {}", output.stderr);
@@ -109,7 +105,7 @@ fn masked_path_is_what_was_found(t: &Test) -> Outcome {
     let bundle = scene(t)?
         .with("/linux/readonlyPaths", json!(["/etc"]))
         .with("/linux/maskedPaths", json!(["/volume/dir/file"]))
-        .probe(&["report", "--path", "/volume/dir/file"]);
+        .looking_at(&["/volume/dir/file"]);
     let volume = bundle.rootfs().join("volume");
     symlink("/etc/passwd", volume.join("other/link"))?;
     fs::remove_file(volume.join("other/file"))?;

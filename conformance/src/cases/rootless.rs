@@ -14,20 +14,21 @@ use std::path::Path;
 
 cases!["rootless":
     one_id, lifecycle, ranges_of_ids, ids_that_are_not_ours, groups_stay_denied, devices_are_the_hosts,
-    limits_without_rights_are_refused, path_without_rights_is_refused, without_rights_and_limits_it_runs,
     rootless_flag_decides, needs_a_user_namespace, proc_of_a_shared_pid_namespace, sysfs_of_a_shared_network,
-    masked_proc_is_not_revealed, inside_a_user_namespace, root_of_a_user_namespace, delegated_v1, delegated_v2,
-    state_below_xdg_runtime_dir, spec_runs, kill_reaches_everyone_by_cgroup,
+    masked_proc_is_not_revealed, inside_a_user_namespace, root_of_a_user_namespace, state_below_xdg_runtime_dir,
+    spec_runs,
 ];
 
 /// The user of these tests; on a machine that has him, he is not asked.
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
+
 /// First ids of his ranges in our copies of /etc/subuid and /etc/subgid.
 const SUBUID: u32 = 200_000;
+
 const SUBGID: u32 = 300_000;
 
 /// A bundle as `spec --rootless` describes it, all of it the user's.
-fn bundle(t: &Test) -> Outcome<Bundle> {
+pub(super) fn bundle(t: &Test) -> Outcome<Bundle> {
     let mut bundle = Bundle::new(&t.folder.join("bundle"), &t.id)?;
     for pointer in ["/linux/cgroupsPath", "/linux/resources"] {
         bundle.remove(pointer);
@@ -45,7 +46,7 @@ fn bundle(t: &Test) -> Outcome<Bundle> {
 }
 
 /// Gives a tree to the user.
-fn own(path: &Path) -> Outcome {
+pub(super) fn own(path: &Path) -> Outcome {
     chown(path, Some(USER), Some(USER))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -61,28 +62,27 @@ fn own(path: &Path) -> Outcome {
 const AS_USER: [&str; 6] =
     ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
 
-fn user(t: &Test, before: &[&str], args: &[&str]) -> Outcome<Output> {
+pub(super) fn user(t: &Test, before: &[&str], args: &[&str]) -> Outcome<Output> {
     t.finish(t.command(&[before, &AS_USER].concat(), args))
 }
 
-fn user_ok(t: &Test, args: &[&str]) -> Outcome<Output> {
+pub(super) fn user_ok(t: &Test, args: &[&str]) -> Outcome<Output> {
     let output = user(t, &[], args)?;
     check!(output.code == 0, "{args:?}: exit {}: {}", output.code, output.stderr.trim());
     Ok(output)
 }
 
-fn run(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    user(t, before, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+pub(super) fn run(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Output> {
+    user(t, before, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
-fn report(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Report> {
+pub(super) fn report(t: &Test, before: &[&str], bundle: &Bundle) -> Outcome<Report> {
     let output = run(t, before, bundle)?;
     check!(output.code == 0, "run: exit {}: {}", output.code, output.stderr.trim());
     Ok(Report::parse(&output.stdout)?)
 }
 
-fn refused(t: &Test, bundle: &Bundle, text: &str) -> Outcome {
+pub(super) fn refused(t: &Test, bundle: &Bundle, text: &str) -> Outcome {
     let output = run(t, &[], bundle)?;
     check!(output.code == 1 && output.stdout.is_empty(), "exit {}, wanted 1 and no output", output.code);
     let said = output.stderr.to_lowercase();
@@ -103,8 +103,7 @@ fn one_id(t: &Test) -> Outcome {
 
 fn lifecycle(t: &Test) -> Outcome {
     let bundle = bundle(t)?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    user_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    user_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     let status = || -> Outcome<String> {
         let state: serde_json::Value = serde_json::from_str(&user_ok(t, &["state", &t.id])?.stdout)?;
         Ok(state["status"].as_str().unwrap_or_default().to_owned())
@@ -191,31 +190,6 @@ fn devices_are_the_hosts(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn limits_without_rights_are_refused(t: &Test) -> Outcome {
-    let wanted = "no permission is granted for cgroups";
-    let bundle = bundle(t)?.with("/linux/resources", json!({ "pids": { "limit": 10 } }));
-    let output = run(t, &[], &bundle)?;
-    check!(output.code == 1 && output.stdout.is_empty(), "exit {}, wanted 1 and no output", output.code);
-    let said = [wanted, "cannot set pids limit: container could not join or create cgroup"];
-    check!(said.iter().any(|text| output.stderr.contains(text)), "{}", output.stderr);
-    Ok(())
-}
-
-fn path_without_rights_is_refused(t: &Test) -> Outcome {
-    let bundle = bundle(t)?.with("/linux/cgroupsPath", json!(format!("/{}", t.id)));
-    refused(t, &bundle, "permission denied")
-}
-
-fn without_rights_and_limits_it_runs(t: &Test) -> Outcome {
-    // Device rules are no limits: a user namespace keeps everybody from foreign nodes.
-    let rules = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
-    let report = report(t, &[], &bundle(t)?.with("/linux/resources", rules))?;
-    let own = fs::read_to_string("/proc/self/cgroup")?;
-    let own: Vec<&str> = own.lines().collect();
-    check_eq!(report.at("/cgroup"), &json!(own), "the cgroups of the caller");
-    Ok(())
-}
-
 fn rootless_flag_decides(t: &Test) -> Outcome {
     let bundle = bundle(t)?;
     bundle.save()?;
@@ -274,19 +248,14 @@ fn masked_proc_is_not_revealed(t: &Test) -> Outcome {
     bundle.map_ids(0, 1);
     let mask = "mount --bind /dev/null /proc/keys && exec \"$@\"";
     let inside = [&AS_USER[..], &["unshare", "-Urmpf", "--mount-proc", "sh", "-c", mask, "sh"]].concat();
-    bundle.save()?;
-    let output = t.finish(t.command(&inside, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
+    let output = t.run_behind(&inside, &bundle)?;
     check!(output.code == 1 && output.stdout.is_empty(), "exit {}, wanted 1 and no output", output.code);
     check!(output.stderr.to_lowercase().contains("operation not permitted"), "{}", output.stderr);
     Ok(())
 }
 
 fn nested(t: &Test, bundle: &Bundle, flags: &str) -> Outcome<Report> {
-    bundle.save()?;
-    let inside = [&AS_USER[..], &["unshare", flags]].concat();
-    let output = t.finish(t.command(&inside, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id]))?;
-    check!(output.code == 0, "in unshare {flags}: exit {}: {}", output.code, output.stderr.trim());
-    Ok(Report::parse(&output.stdout)?)
+    t.report_behind(&[&AS_USER[..], &["unshare", flags]].concat(), bundle)
 }
 
 fn inside_a_user_namespace(t: &Test) -> Outcome {
@@ -315,84 +284,6 @@ fn root_of_a_user_namespace(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// A cgroup the user may write in, and a command in front that enters it.
-struct Delegated {
-    path: std::path::PathBuf,
-}
-
-impl Delegated {
-    fn new(hierarchy: &str, name: &str) -> Outcome<Self> {
-        let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(name);
-        fs::create_dir(&path)?;
-        own(&path)?;
-        Ok(Self { path })
-    }
-
-    fn enter(&self) -> String {
-        format!("echo $$ >'{}/cgroup.procs' && ", self.path.display())
-    }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if fs::remove_dir(&self.path).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
-}
-
-fn delegated_v1(t: &Test) -> Outcome {
-    if !crate::runtime::hybrid() || t.runtime.v2_view {
-        return skip("there are no v1 hierarchies");
-    }
-    let name = format!("{}-deleg", t.id);
-    let (pids, freezer) = (Delegated::new("pids", &name)?, Delegated::new("freezer", &name)?);
-    let script = format!("{}{}exec \"$@\"", pids.enter(), freezer.enter());
-    let bundle = bundle(t)?.with("/linux/resources", json!({ "pids": { "limit": 50 } }));
-    let report = report(t, &["sh", "-c", &script, "sh"], &bundle)?;
-    let cgroups = report.at("/cgroup").to_string();
-    for controller in ["pids", "freezer"] {
-        check!(cgroups.contains(&format!(":{controller}:/{name}/{}", t.id)), "{cgroups}");
-    }
-    // One that was not delegated is no obstacle, unless a limit needs it.
-    let bundle = bundle.with("/linux/resources/memory", json!({ "limit": 1 << 28 }));
-    let output = run(t, &["sh", "-c", &script, "sh"], &bundle)?;
-    check!(output.code == 1 && output.stderr.contains("cannot set memory limit"), "{}", output.stderr);
-    Ok(())
-}
-
-/// The kernel's rule (cgroup-v2.rst, "Delegation"): the subtree is the user's, and he is in it.
-fn delegated_v2(t: &Test) -> Outcome {
-    let root = Path::new("/sys/fs/cgroup/unified");
-    if !root.is_dir() {
-        return skip("no cgroup v2 beside v1");
-    }
-    let top = Delegated::new("unified", &format!("{}-deleg", t.id))?;
-    let name = format!("unified/{}-deleg/init", t.id);
-    let init = Delegated::new("", &name)?;
-    let view = if t.runtime.v2_view {
-        String::new()
-    } else {
-        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && ".to_owned()
-    };
-    let script = format!("{}{view}exec \"$@\"", init.enter());
-    let script = if t.runtime.v2_view { script.replace("/unified/", "/") } else { script };
-    let mut bundle = bundle(t)?;
-    bundle.namespace("cgroup", "");
-    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
-    let bundle = bundle.probe(&["report", "--path", "/sys/fs/cgroup/cgroup.freeze"]);
-    let report = report(t, &["unshare", "-m", "sh", "-c", &script, "sh"], &bundle)?;
-    let cgroups = report.at("/cgroup").to_string();
-    check!(cgroups.contains("\"0::/\""), "the root of a cgroup namespace: {cgroups}");
-    check_eq!(report.mount("/sys/fs/cgroup")["type"], "cgroup2", "type of /sys/fs/cgroup");
-    check!(!report.path("/sys/fs/cgroup/cgroup.freeze").is_null(), "not the root cgroup, which cannot be frozen");
-    drop((init, top));
-    Ok(())
-}
-
 fn state_below_xdg_runtime_dir(t: &Test) -> Outcome {
     let bundle = bundle(t)?.probe(&["sleep", "600"]);
     bundle.save()?;
@@ -417,9 +308,7 @@ fn state_below_xdg_runtime_dir(t: &Test) -> Outcome {
 
 fn spec_runs(t: &Test) -> Outcome {
     let bundle = bundle(t)?;
-    if !bundle.busybox(&["sh"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh"])?;
     own(&t.folder)?;
     let path = bundle.path.to_string_lossy();
     let spec = user_ok(t, &["spec", "--rootless", "--bundle", &path])?;
@@ -433,24 +322,5 @@ fn spec_runs(t: &Test) -> Outcome {
     fs::write(bundle.path.join("config.json"), config.to_string())?;
     let output = user_ok(t, &["run", "--bundle", &path, &t.id])?;
     check_eq!(output.stdout, "it runs as 1\n", "output");
-    Ok(())
-}
-
-/// Without a pid namespace of its own a container dies by its cgroup.
-fn kill_reaches_everyone_by_cgroup(t: &Test) -> Outcome {
-    if !crate::runtime::hybrid() || t.runtime.v2_view {
-        return skip("there are no v1 hierarchies");
-    }
-    let delegated = Delegated::new("freezer", &format!("{}-deleg", t.id))?;
-    let script = format!("{}exec \"$@\"", delegated.enter());
-    let mut bundle = bundle(t)?.probe(&["spawn-sleeper"]);
-    bundle.drop_namespace("pid");
-    bundle.save()?;
-    let before = ["sh", "-c", &script, "sh"];
-    let path = bundle.path.to_string_lossy();
-    let output = user(t, &before, &["create", "--bundle", &path, &t.id])?;
-    check!(output.code == 0, "create: {}", output.stderr);
-    user_ok(t, &["start", &t.id])?;
-    user_ok(t, &["delete", "--force", &t.id])?;
     Ok(())
 }

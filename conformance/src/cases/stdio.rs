@@ -8,10 +8,10 @@ use serde_json::json;
 use std::fs::{self, File};
 
 cases!["stdio":
-    input_and_output_are_the_callers, closed_streams_are_no_trouble, leaked_descriptors_stay_out, preserved_in_order,
-    preserved_but_missing, listen_fds_are_passed, listen_fds_for_another_process, listen_fds_and_preserved,
-    listen_fds_that_are_no_number, output_to_a_full_disk, a_reader_that_left, the_log_is_not_passed,
-    what_is_only_read_keeps_its_owner, device_keeps_its_owner,
+    input_and_output_are_the_callers, closed_streams_are_no_trouble, leaked_descriptors_stay_out,
+    preserved_in_order, preserved_but_missing, listen_fds_are_passed, listen_fds_for_another_process,
+    listen_fds_and_preserved, listen_fds_that_are_no_number, output_to_a_full_disk, a_reader_that_left,
+    the_log_is_not_passed, what_is_only_read_keeps_its_owner, device_keeps_its_owner,
 ];
 
 /// The runtime's `run` behind a shell that arranges descriptors.

@@ -7,9 +7,10 @@ use serde_json::json;
 use std::fs;
 
 cases!["sysctl":
-    of_new_namespaces, slashes_separate_too, of_a_user_namespace, of_the_host_is_refused, without_the_namespace_is_refused,
-    hostname_has_its_own_property, domainname_said_twice, unknown_is_refused, bad_values_are_refused, aliases_are_duplicates,
-    in_a_joined_namespace, joining_the_hosts_namespace_is_refused, a_fake_proc_in_the_root_changes_nothing,
+    of_new_namespaces, slashes_separate_too, of_a_user_namespace, of_the_host_is_refused,
+    without_the_namespace_is_refused, hostname_has_its_own_property, domainname_said_twice, unknown_is_refused,
+    bad_values_are_refused, aliases_are_duplicates, in_a_joined_namespace, joining_the_hosts_namespace_is_refused,
+    a_fake_proc_in_the_root_changes_nothing,
 ];
 
 fn content(t: &Test, bundle: crate::bundle::Bundle, name: &str) -> Outcome<String> {
@@ -57,8 +58,7 @@ fn slashes_separate_too(t: &Test) -> Outcome {
 
 fn of_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.with("/linux/sysctl", json!({ "user.max_mnt_namespaces": "7" }));
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     check_eq!(content(t, bundle, "user/max_mnt_namespaces")?, "7", "user.max_mnt_namespaces");
     Ok(())
 }
@@ -118,10 +118,7 @@ fn in_a_joined_namespace(t: &Test) -> Outcome {
     let pid = t.sleeper(t.bundle()?)?;
     let mut bundle = t.bundle_named("two")?.with("/linux/sysctl", json!({ "net.ipv4.conf.lo.log_martians": "1" }));
     bundle.namespace("network", &format!("/proc/{pid}/ns/net"));
-    bundle.save()?;
-    let id = format!("{}two", t.id);
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &id];
-    t.ok(&args)?;
+    t.report_beside(&bundle)?;
     // Through the first container's own view.
     let seen = std::process::Command::new("nsenter")
         .args([&format!("--net=/proc/{pid}/ns/net"), "cat", "/proc/sys/net/ipv4/conf/lo/log_martians"])
@@ -134,9 +131,7 @@ fn in_a_joined_namespace(t: &Test) -> Outcome {
 fn joining_the_hosts_namespace_is_refused(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.with("/linux/sysctl", json!({ "net.ipv4.conf.lo.log_martians": "1" }));
     bundle.namespace("network", "/proc/self/ns/net");
-    bundle.save()?;
-    let args = ["run", "--bundle", &bundle.path.to_string_lossy(), &t.id];
-    let output = t.finish(t.command(&["unshare", "--net"], &args))?;
+    let output = t.run_behind(&["unshare", "--net"], &bundle)?;
     check_eq!(output.code, 1, "exit status: {}", output.stderr);
     check!(output.stderr.contains("not allowed in host network namespace"), "says why: {}", output.stderr);
     Ok(())

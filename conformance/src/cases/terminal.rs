@@ -1,38 +1,48 @@
 //! terminal: console sockets, what the process sees of its terminal, and what is refused.
 
+use super::dev::bind_dev;
+use super::device::make;
+use crate::bundle::Bundle;
 use crate::cases;
+use crate::command::{Output, Running};
 use crate::console::{self, Console};
 use crate::report::Report;
 use crate::test::{Outcome, Test};
 use crate::{check, check_eq};
-use serde_json::{Value, json};
+use nix::sys::stat::SFlag;
+use serde_json::json;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
 cases!["terminal":
-    master_comes_over_the_socket, size_is_the_configs, size_is_ignored_without_a_terminal, console_device, is_controlling,
-    belongs_to_the_user, run_detached, in_a_user_namespace, without_a_devpts_mount, no_socket_when_detached,
-    socket_without_a_terminal, socket_is_missing, socket_is_a_file, socket_path_too_long, nobody_reads,
-    hostile_console_paths, hostile_ptmx, size_changes_arrive,
+    master_comes_over_the_socket, size_is_the_configs, size_is_ignored_without_a_terminal, console_device,
+    is_controlling, belongs_to_the_user, run_detached, in_a_user_namespace, without_a_devpts_mount,
+    no_socket_when_detached, socket_without_a_terminal, socket_is_missing, socket_is_a_file, socket_path_too_long,
+    nobody_reads, hostile_console_paths, hostile_ptmx, size_changes_arrive, size_too_large_is_refused,
 ];
 
-fn with_terminal(t: &Test) -> Outcome<crate::bundle::Bundle> {
+fn with_terminal(t: &Test) -> Outcome<Bundle> {
     Ok(t.bundle()?.with("/process/terminal", json!(true)))
 }
 
-/// Creates with a console socket, starts, and returns the payload and all that was printed.
-fn session(t: &Test, bundle: &crate::bundle::Bundle) -> Outcome<(String, String)> {
-    bundle.save()?;
+/// `create`, or another verb, with a console socket; who listens on it, and the runtime under way.
+fn start(t: &Test, verb: &[&str], bundle: &Bundle) -> Outcome<(Console, Running)> {
     let socket = t.folder.join("console.sock");
+    let _ = fs::remove_file(&socket);
     let console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let args = ["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id];
-    let running = t.spawn(t.command(&[], &args), None)?;
+    let (path, socket) = (bundle.saved()?, socket.to_string_lossy());
+    let words = [verb, &["--console-socket", &socket, "--bundle", &path, &t.id]].concat();
+    Ok((console, t.spawn(t.command(&[], &words), None)?))
+}
+
+/// Creates with a console socket, starts, and returns the payload and all that was printed.
+fn session(t: &Test, bundle: &Bundle) -> Outcome<(String, String)> {
+    let (console, running) = start(t, &["create"], bundle)?;
     let received = console.receive();
     let output = t.wait(running)?;
-    fs::remove_file(&socket)?;
     check_eq!(output.code, 0, "create: {}", output.stderr);
     let (name, mut master) = received?;
     t.ok(&["start", &t.id])?;
@@ -42,7 +52,25 @@ fn session(t: &Test, bundle: &crate::bundle::Bundle) -> Outcome<(String, String)
     Ok((name, text))
 }
 
-fn report(t: &Test, bundle: &crate::bundle::Bundle) -> Outcome<Report> {
+/// Creates with a console socket that nobody reads, and deletes; it may be refused.
+pub(super) fn create_and_delete(t: &Test, bundle: &Bundle) -> Outcome<Output> {
+    let (console, running) = start(t, &["create"], bundle)?;
+    let output = t.wait(running)?;
+    drop(console);
+    if output.code == 0 {
+        t.delete()?;
+    }
+    Ok(output)
+}
+
+/// `create` with a console socket fails, and says why.
+fn refused(t: &Test, bundle: &Bundle, text: &str) -> Outcome {
+    let output = create_and_delete(t, bundle)?;
+    check!(output.code == 1 && output.stderr.contains(text), "exit {}: {}", output.code, output.stderr);
+    Ok(())
+}
+
+fn report(t: &Test, bundle: &Bundle) -> Outcome<Report> {
     let (_, text) = session(t, bundle)?;
     Ok(Report::parse(text.trim_end())?)
 }
@@ -87,20 +115,14 @@ fn is_controlling(t: &Test) -> Outcome {
 
 fn belongs_to_the_user(t: &Test) -> Outcome {
     let bundle = with_terminal(t)?.with("/process/user", json!({ "uid": 1000, "gid": 1000 }));
-    let report = report(t, &bundle.probe(&["report", "--path", "/dev/pts/0"]))?;
+    let report = report(t, &bundle.looking_at(&["/dev/pts/0"]))?;
     let entry = report.path("/dev/pts/0");
     check_eq!((&entry["uid"], &entry["gid"], &entry["mode"]), (&json!(1000), &json!(5), &json!("620")), "the terminal");
     Ok(())
 }
 
 fn run_detached(t: &Test) -> Outcome {
-    let bundle = with_terminal(t)?.probe(&["echo", "detached"]);
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let args = ["run", "--detach", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id];
-    let running = t.spawn(t.command(&[], &args), None)?;
+    let (console, running) = start(t, &["run", "--detach"], &with_terminal(t)?.probe(&["echo", "detached"]))?;
     let (_, mut master) = console.receive()?;
     check_eq!(t.wait(running)?.code, 0, "run");
     let text = console::read_all(&mut master, Duration::from_secs(5));
@@ -112,8 +134,7 @@ fn run_detached(t: &Test) -> Outcome {
 
 fn in_a_user_namespace(t: &Test) -> Outcome {
     let mut bundle = with_terminal(t)?;
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let report = report(t, &bundle)?;
     check_eq!(report.at("/dev/console/rdev"), &json!("136:0"), "/dev/console");
     Ok(())
@@ -123,36 +144,24 @@ fn in_a_user_namespace(t: &Test) -> Outcome {
 fn without_a_devpts_mount(t: &Test) -> Outcome {
     let mut bundle = with_terminal(t)?;
     bundle.drop_mount("/dev/pts");
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let _console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    t.fails(&["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id], "").map(drop)
+    refused(t, &bundle, "")
 }
 
 fn no_socket_when_detached(t: &Test) -> Outcome {
     let bundle = with_terminal(t)?;
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     let text = "cannot allocate tty if runc will detach without setting console socket";
     t.fails(&["create", "--bundle", &path, &t.id], text)?;
     t.fails(&["run", "--detach", "--bundle", &path, &t.id], text).map(drop)
 }
 
 fn socket_without_a_terminal(t: &Test) -> Outcome {
-    let bundle = t.bundle()?;
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let _console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let args = ["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id];
-    t.fails(&args, "cannot use console socket if runc will not detach or allocate tty").map(drop)
+    refused(t, &t.bundle()?, "cannot use console socket if runc will not detach or allocate tty")
 }
 
 fn refused_socket(t: &Test, socket: &str, text: &str) -> Outcome {
     let bundle = with_terminal(t)?;
-    bundle.save()?;
-    let path = bundle.path.to_string_lossy().into_owned();
+    let path = bundle.saved()?;
     t.fails(&["create", "--bundle", &path, "--console-socket", socket, &t.id], text).map(drop)
 }
 
@@ -172,49 +181,23 @@ fn socket_path_too_long(t: &Test) -> Outcome {
 
 /// A receiver that never accepts must not hang create: the message fits into the socket.
 fn nobody_reads(t: &Test) -> Outcome {
-    let bundle = with_terminal(t)?.probe(&["exit", "0"]);
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    t.ok(&["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id])?;
-    drop(console);
-    t.delete().map(drop)
+    let output = create_and_delete(t, &with_terminal(t)?.probe(&["exit", "0"]))?;
+    check_eq!(output.code, 0, "create: {}", output.stderr);
+    Ok(())
 }
 
 /// A caller's /dev, bound, with `prepare` done to it; the terminal is set up in it.
-fn bound_dev(t: &Test, prepare: &dyn Fn(&std::path::Path) -> std::io::Result<()>) -> Outcome<(i32, String)> {
+fn bound_dev(t: &Test, prepare: &dyn Fn(&Path) -> std::io::Result<()>) -> Outcome {
     let dev = t.folder.join("dev");
     let _ = fs::remove_dir_all(&dev);
-    fs::create_dir(&dev)?;
     for name in ["shm", "mqueue", "pts"] {
-        fs::create_dir(dev.join(name))?;
+        fs::create_dir_all(dev.join(name))?;
     }
-    nix::sys::stat::mknod(
-        &dev.join("null"),
-        nix::sys::stat::SFlag::S_IFCHR,
-        nix::sys::stat::Mode::from_bits_truncate(0o666),
-        nix::sys::stat::makedev(1, 3),
-    )?;
+    make(&dev.join("null"), SFlag::S_IFCHR, 1, 3)?;
     prepare(&dev)?;
     let mut bundle = with_terminal(t)?.probe(&["echo", "hello"]);
-    bundle.drop_mount("/dev");
-    let bind = json!({ "destination": "/dev", "type": "bind", "source": dev.to_string_lossy(), "options": ["bind"] });
-    if let Some(Value::Array(list)) = bundle.config.pointer_mut("/mounts") {
-        list.insert(1, bind);
-    }
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let _ = fs::remove_file(&socket);
-    let console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let args = ["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id];
-    let output = t.rt(&args)?;
-    drop(console);
-    if output.code == 0 {
-        t.delete()?;
-    }
-    Ok((output.code, output.stderr))
+    bind_dev(&mut bundle, &dev);
+    create_and_delete(t, &bundle).map(drop)
 }
 
 /// E1: nothing outside the container is touched through a link at /dev/console, whether it is refused or not.
@@ -252,13 +235,7 @@ fn hostile_ptmx(t: &Test) -> Outcome {
 
 /// The master's owner sets the size; the program is told.
 fn size_changes_arrive(t: &Test) -> Outcome {
-    let bundle = with_terminal(t)?.probe(&["trap", "28"]);
-    bundle.save()?;
-    let socket = t.folder.join("console.sock");
-    let console = Console::listen(&socket)?;
-    let path = bundle.path.to_string_lossy().into_owned();
-    let args = ["create", "--bundle", &path, "--console-socket", &socket.to_string_lossy(), &t.id];
-    let running = t.spawn(t.command(&[], &args), None)?;
+    let (console, running) = start(t, &["create"], &with_terminal(t)?.probe(&["trap", "28"]))?;
     let (_, mut master) = console.receive()?;
     check_eq!(t.wait(running)?.code, 0, "create");
     t.ok(&["start", &t.id])?;
@@ -269,4 +246,11 @@ fn size_changes_arrive(t: &Test) -> Outcome {
     t.delete()?;
     check!(text.contains("got 28"), "SIGWINCH did not arrive: {text:?}");
     Ok(())
+}
+
+/// Ignored without a terminal, as the spec has it.
+fn size_too_large_is_refused(t: &Test) -> Outcome {
+    let size = json!({ "height": 70_000, "width": 80 });
+    t.run_ok(&t.bundle()?.with("/process/consoleSize", size.clone()))?;
+    refused(t, &with_terminal(t)?.with("/process/consoleSize", size), "consoleSize")
 }

@@ -15,9 +15,7 @@ cases!["trace":
 
 /// The threads of one call of the runtime, which must succeed.
 fn traced(t: &Test, args: &[&str]) -> Outcome<Vec<Thread>> {
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let prefix = t.folder.join(format!("trace-{}", args.first().unwrap_or(&"")));
     let strace = trace::strace(&prefix);
     let before: Vec<&str> = strace.iter().map(String::as_str).collect();
@@ -45,8 +43,7 @@ fn clean(t: &Test, what: &str, threads: &[Thread], bundle: &Bundle) -> Outcome {
 }
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Vec<Thread>> {
-    bundle.save()?;
-    traced(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    traced(t, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
 fn run_names_nothing(t: &Test) -> Outcome {
@@ -60,9 +57,7 @@ fn create_names_nothing(t: &Test) -> Outcome {
     let bundle = t.bundle()?.probe(&["exit", "0"]);
     bundle.save()?;
     let prefix = t.folder.join("trace-create");
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let strace = trace::strace(&prefix);
     let before: Vec<&str> = strace.iter().map(String::as_str).collect();
     let running = t.spawn(t.command(&before, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id]), None)?;
@@ -100,8 +95,7 @@ fn rich_config_names_nothing(t: &Test) -> Outcome {
 
 fn user_namespace_names_nothing(t: &Test) -> Outcome {
     let mut bundle = t.bundle()?.probe(&["exit", "0"]);
-    bundle.map_ids(100_000, 65536);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000))?;
+    bundle.map_root()?;
     let threads = run(t, &bundle)?;
     clean(t, "run, user namespace", &threads, &bundle)
 }

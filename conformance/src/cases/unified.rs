@@ -1,5 +1,5 @@
-//! unified: cgroup version 2 with all its controllers (contract 1.7.1): every field in the kernel's file, `update`, and what
-//! only version 2 does. For the guest; elsewhere skipped.
+//! unified: cgroup version 2 with all its controllers (contract 1.7.1): every field in the kernel's file, `update`, and
+//! what only version 2 does. For the guest; elsewhere skipped.
 
 use crate::bundle::Bundle;
 use crate::cases;
@@ -11,20 +11,19 @@ use std::fs;
 use std::path::Path;
 
 cases!["unified":
-    every_field_is_in_its_file, idle_is_in_its_file, burst_is_in_its_file, unlimited_is_max, files_by_name, what_it_lacks_is_refused,
-    controllers_are_handed_down, update_writes_the_files, update_from_stdin, update_refused_changes_nothing,
-    update_keeps_device_rules, run_and_exec_write_no_procs, inner_tree_takes_exec, inner_tree_is_removed,
-    starts_in_half_a_mebibyte, too_little_to_start_is_told, flags_of_the_hierarchy_stay, killed_by_the_kernels_own_switch,
+    every_field_is_in_its_file, idle_is_in_its_file, burst_is_in_its_file, unlimited_is_max, files_by_name,
+    what_it_lacks_is_refused, controllers_are_handed_down, run_and_exec_write_no_procs, inner_tree_takes_exec,
+    inner_tree_is_removed, starts_in_half_a_mebibyte, too_little_to_start_is_told, killed_by_the_kernels_own_switch,
     systemd_inside_takes_exec,
 ];
 
-fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
+pub(super) fn limited(t: &Test, resources: Value) -> Outcome<Bundle> {
     t.cgroups_v2()?;
     Ok(t.bundle()?.with("/linux/resources", resources))
 }
 
 /// What the files say, against what they should: all differences at once.
-fn compare(t: &Test, wanted: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn compare(t: &Test, wanted: &[(&str, &str)]) -> Vec<String> {
     let differs = |(name, wanted): &(&str, &str)| {
         let found = t.cgroup_file("", name);
         (found.as_deref() != Some(*wanted)).then(|| format!("{name}: is {found:?}, wanted {wanted:?}"))
@@ -171,103 +170,12 @@ fn controllers_are_handed_down(t: &Test) -> Outcome {
     Ok(())
 }
 
-fn update_writes_the_files(t: &Test) -> Outcome {
-    let mut cpu = json!({ "quota": 90_000 });
-    let burst = super::kernel::release()? >= (5, 14);
-    if burst {
-        cpu["burst"] = json!(1000);
-    }
-    t.sleeper(limited(t, json!({ "pids": { "limit": 40 }, "cpu": cpu }))?)?;
-    let words =
-        ["update", "--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "16m", "--pids-limit", "33"];
-    let more = ["--cpu-share", "512", "--cpu-quota", "20000", "--cpuset-cpus", "1", "--blkio-weight", "300", &t.id];
-    t.ok(&[&words[..], &more].concat())?;
-    let first = compare(
-        t,
-        &[
-            ("memory.max", "67108864"),
-            ("memory.swap.max", "33554432"),
-            ("memory.low", "16777216"),
-            ("pids.max", "33"),
-            ("cpu.weight", "59"),
-            ("cpu.max", "20000 100000"),
-            ("cpuset.cpus", "1"),
-        ],
-    );
-    let kept = if burst { compare(t, &[("cpu.max.burst", "1000")]) } else { Vec::new() };
-    t.ok(&["update", "--memory", "32m", "--memory-swap", "64m", &t.id])?;
-    let second = compare(t, &[("memory.max", "33554432"), ("cpu.weight", "59"), ("pids.max", "33")]);
-    t.ok(&["update", "--memory", "-1", "--memory-swap", "-1", "--pids-limit", "-1", &t.id])?;
-    let third = compare(t, &[("memory.max", "max"), ("memory.swap.max", "max"), ("pids.max", "max")]);
-    t.delete()?;
-    let all = [first, kept, second, third].concat();
-    check!(all.is_empty(), "{}", all.join("\n    "));
-    Ok(())
-}
-
-fn update_from_stdin(t: &Test) -> Outcome {
-    t.sleeper(limited(t, json!({}))?)?;
-    let file = t.folder.join("resources.json");
-    let resources =
-        json!({ "memory": { "limit": 50_331_648 }, "pids": { "limit": 44 }, "unified": { "memory.high": "40960000" } });
-    fs::write(&file, resources.to_string())?;
-    let running = t.spawn(t.command(&[], &["update", "--resources", "-", &t.id]), Some(fs::File::open(&file)?))?;
-    let output = t.wait(running)?;
-    let differences = compare(t, &[("memory.max", "50331648"), ("pids.max", "44"), ("memory.high", "40960000")]);
-    t.delete()?;
-    check_eq!(output.code, 0, "exit status: {}", output.stderr);
-    check!(differences.is_empty(), "{}", differences.join("\n    "));
-    Ok(())
-}
-
-/// The kernel takes the first values and refuses the last one.
-fn update_refused_changes_nothing(t: &Test) -> Outcome {
-    if !t.runtime.is_ours() {
-        return skip("others leave what was written before the refusal");
-    }
-    t.sleeper(limited(t, json!({ "pids": { "limit": 40 } }))?)?;
-    let words = ["update", "--pids-limit", "50", "--memory", "64m", "--cpuset-cpus", "4000-4001", &t.id];
-    let output = t.rt(&words)?;
-    let differences = compare(t, &[("pids.max", "40"), ("memory.max", "max")]);
-    t.delete()?;
-    check_eq!(output.code, 1, "exit status");
-    check!(differences.is_empty(), "{}", differences.join("\n    "));
-    Ok(())
-}
-
-fn update_keeps_device_rules(t: &Test) -> Outcome {
-    let mut bundle = limited(t, json!({ "devices": [{ "allow": false, "access": "rwm" }] }))?;
-    if !bundle.busybox(&["sh", "mknod", "sleep"])? {
-        return skip("no static busybox");
-    }
-    for set in ["bounding", "effective", "permitted"] {
-        bundle.set(&format!("/process/capabilities/{set}/-"), json!("CAP_MKNOD"));
-    }
-    bundle.mount("/tmp", "tmpfs", "tmpfs", &["mode=1777"]);
-    t.sleeper(bundle)?;
-    let open = |name: &str| {
-        let script = format!(
-            "mknod /tmp/{name} c 10 237; (: </tmp/{name}) 2>/dev/null && echo opened; (: </dev/null) && echo null"
-        );
-        t.rt(&["exec", &t.id, "/bin/sh", "-c", &script])
-    };
-    let before = open("a")?;
-    t.ok(&["update", "--pids-limit", "50", &t.id])?;
-    let after = open("b")?;
-    t.delete()?;
-    check_eq!(before.stdout, "null\n", "before: {}", before.stderr);
-    check_eq!(after.stdout, "null\n", "after: {}", after.stderr);
-    Ok(())
-}
-
 /// Writing there takes a lock of all cgroups: a process is born where it belongs.
 fn run_and_exec_write_no_procs(t: &Test) -> Outcome {
     if !t.runtime.is_ours() {
         return skip("others do");
     }
-    if crate::runtime::in_path("strace").is_none() {
-        return skip("strace is not installed");
-    }
+    t.needs_strace()?;
     let traced = |name: &str, args: &[&str]| -> Outcome {
         let prefix = t.folder.join(format!("trace-{name}"));
         let strace = trace::strace(&prefix);
@@ -287,8 +195,7 @@ fn run_and_exec_write_no_procs(t: &Test) -> Outcome {
         Ok(())
     };
     let bundle = limited(t, json!({ "pids": { "limit": 50 } }))?.probe(&["exit", "0"]);
-    bundle.save()?;
-    traced("run", &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    traced("run", &["run", "--bundle", &bundle.saved()?, &t.id])?;
     t.sleeper(bundle)?;
     let outcome = traced("exec", &["exec", &t.id, "/probe", "exit", "0"]);
     t.delete()?;
@@ -302,15 +209,12 @@ const INNER: &str = "cd /sys/fs/cgroup && mkdir init work && echo 1 >init/cgroup
 /// A container that has divided its own cgroup.
 fn inner(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({}))?;
-    if !bundle.busybox(&["sh", "mkdir", "sleep", "cat"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "mkdir", "sleep", "cat"])?;
     bundle.namespace("cgroup", "");
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
     bundle.set("/process/args", json!(["/bin/sh", "-c", INNER]));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle)?;
     t.wait_for("a divided cgroup", || t.cgroup_file("", "work/memory.max").is_some())
 }
 
@@ -341,9 +245,7 @@ fn starts_in_half_a_mebibyte(t: &Test) -> Outcome {
         return skip("others need more");
     }
     let mut bundle = limited(t, json!({ "memory": { "limit": 524_288, "swap": 524_288 } }))?;
-    if !bundle.busybox(&["echo"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["echo"])?;
     bundle.set("/process/args", json!(["/bin/echo", "there"]));
     check_eq!(t.run_ok(&bundle)?, "there\n", "output");
     Ok(())
@@ -364,44 +266,11 @@ fn too_little_to_start_is_told(t: &Test) -> Outcome {
     Ok(())
 }
 
-/// A mount of cgroup2 from the first cgroup namespace sets the flags of the hierarchy, for the whole host.
-fn flags_of_the_hierarchy_stay(t: &Test) -> Outcome {
-    t.cgroups_v2()?;
-    let flags = || -> Outcome<String> {
-        let table = fs::read_to_string("/proc/self/mountinfo")?;
-        let line = table.lines().find(|line| line.contains(" /sys/fs/cgroup ")).unwrap_or_default();
-        Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
-    };
-    let before = flags()?;
-    if !before.contains("nsdelegate") {
-        return skip("the hierarchy has no flags to lose");
-    }
-    for fstype in ["cgroup", "cgroup2"] {
-        let mut bundle = t.bundle()?;
-        bundle.drop_mount("/sys/fs/cgroup");
-        bundle.mount("/sys/fs/cgroup", fstype, "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]);
-        let report = t.report(&bundle)?;
-        check_eq!(report.mount("/sys/fs/cgroup")["type"], "cgroup2", "type of /sys/fs/cgroup");
-        check!(report.mounted_with("/sys/fs/cgroup", "ro"), "{}", report.mount("/sys/fs/cgroup"));
-        fs::remove_dir_all(t.folder.join("bundle"))?;
-        let after = flags()?;
-        if after != before {
-            // The others' cases shall find the machine as it was.
-            let _ = std::process::Command::new("mount")
-                .args(["-o", "remount,nsdelegate,memory_recursiveprot", "/sys/fs/cgroup"])
-                .status();
-        }
-        check_eq!(after, before, "flags of the hierarchy after a mount of type {fstype}");
-    }
-    Ok(())
-}
-
 /// One write for all, forks included.
 fn killed_by_the_kernels_own_switch(t: &Test) -> Outcome {
     let mut bundle = limited(t, json!({}))?;
     bundle.drop_namespace("pid");
-    t.create_ok(&bundle.probe(&["spawn-sleeper", "stay"]))?;
-    t.ok(&["start", &t.id])?;
+    t.start(&bundle.probe(&["spawn-sleeper", "stay"]))?;
     t.wait_for("two processes", || crate::leak::processes(&t.id).len() >= 2)?;
     t.delete()?;
     check!(crate::leak::processes(&t.id).is_empty(), "processes are left");
@@ -434,53 +303,41 @@ impl Drop for Overlay<'_> {
     }
 }
 
-/// systemd as the container's first process: it moves to init.scope and divides the rest.
-fn systemd_inside_takes_exec(t: &Test) -> Outcome {
-    t.cgroups_v2()?;
-    if !crate::machine::disposable() || !Path::new("/lib/systemd/systemd").exists() {
-        return skip("the container's systemd is that of a machine made for the tests");
-    }
+const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_MKNOD CAP_NET_ADMIN CAP_SETGID \
+                            CAP_SETUID CAP_SETPCAP CAP_SYS_ADMIN CAP_SYS_CHROOT CAP_AUDIT_WRITE CAP_SETFCAP CAP_NET_BIND_SERVICE";
+
+/// systemd as the first process, with a cgroup of its own to divide.
+fn with_systemd(t: &Test) -> Outcome<Bundle> {
     let mut bundle = limited(t, json!({ "memory": { "limit": 536_870_912 }, "pids": { "limit": 200 } }))?;
-    let root = bundle.rootfs();
-    let overlay = Overlay::over(&root, &t.folder)?;
     bundle.namespace("cgroup", "");
     bundle.drop_mount("/sys/fs/cgroup");
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
     for at in ["/run", "/tmp"] {
-        bundle.drop_mount(at);
         bundle.mount(at, "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"]);
     }
     bundle.remove("/linux/maskedPaths");
     bundle.remove("/linux/readonlyPaths");
-    let all: Vec<String> = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_ADMIN",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "SYS_ADMIN",
-        "SYS_CHROOT",
-        "AUDIT_WRITE",
-        "SETFCAP",
-        "NET_BIND_SERVICE",
-    ]
-    .map(|name| format!("CAP_{name}"))
-    .to_vec();
+    let all: Vec<&str> = CAPABILITIES.split(' ').collect();
     let caps = json!({ "bounding": all, "effective": all, "permitted": all });
-    let bundle = bundle
+    Ok(bundle
         .with("/root/readonly", json!(false))
         .with("/process/noNewPrivileges", json!(false))
         .with("/process/capabilities", caps)
         .with("/process/env", json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"]))
         // Not the units that a machine for tests starts on its own.
-        .with("/process/args", json!(["/lib/systemd/systemd", "--unit=sysinit.target"]));
-    t.create_ok(&bundle)?;
-    t.ok(&["start", &t.id])?;
+        .with("/process/args", json!(["/lib/systemd/systemd", "--unit=sysinit.target"])))
+}
+
+/// systemd moves to init.scope and divides the rest.
+fn systemd_inside_takes_exec(t: &Test) -> Outcome {
+    t.cgroups_v2()?;
+    if !crate::machine::disposable() || !Path::new("/lib/systemd/systemd").exists() {
+        return skip("the container's systemd is that of a machine made for the tests");
+    }
+    let bundle = with_systemd(t)?;
+    let root = bundle.rootfs();
+    let overlay = Overlay::over(&root, &t.folder)?;
+    t.start(&bundle)?;
     // Looked at from outside: a process of ours in the cgroup itself would keep systemd from dividing it.
     let divided = || t.cgroup_file("", "cgroup.subtree_control").is_some_and(|list| list.contains("memory"));
     let settled = (0..3).map(|_| t.wait_for("systemd to divide its cgroup", divided)).find(Result::is_ok);

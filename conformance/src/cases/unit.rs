@@ -9,19 +9,17 @@ use crate::test::{Outcome, Test, skip};
 use crate::{check, check_eq};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 cases!["unit":
-    lifecycle, slice_is_made, limits_are_properties_and_files, update_changes_both,
-    update_that_is_checked, failed_unit_left_over, taken_name_is_refused, reload_keeps_device_rules, reload_keeps_limits, out_of_memory_leaves_no_unit,
-    failed_create_leaves_no_unit, exited_container_is_deleted, fifty_at_once, rootless_in_the_users_session,
-    rootless_limits_are_delegated,
+    lifecycle, slice_is_made, limits_are_properties_and_files, update_changes_both, update_that_is_checked,
+    failed_unit_left_over, taken_name_is_refused, reload_keeps_device_rules, reload_keeps_limits,
+    out_of_memory_leaves_no_unit, failed_create_leaves_no_unit, exited_container_is_deleted, fifty_at_once,
 ];
 
 /// A bundle whose container is to be a scope; skips where systemd is not there to be used.
-fn bundle(t: &Test) -> Outcome<Bundle> {
+pub(super) fn bundle(t: &Test) -> Outcome<Bundle> {
     if !machine::disposable() || !Path::new("/run/systemd/system").is_dir() {
         return skip("systemd's units are for a machine that is thrown away");
     }
@@ -29,7 +27,7 @@ fn bundle(t: &Test) -> Outcome<Bundle> {
     Ok(t.bundle()?.with("/linux/cgroupsPath", json!(format!("system.slice:rt:{}", t.id))))
 }
 
-fn unit(t: &Test) -> String {
+pub(super) fn unit(t: &Test) -> String {
     format!("rt-{}.scope", t.id)
 }
 
@@ -52,14 +50,12 @@ fn call_ok(t: &Test, args: &[&str]) -> Outcome<Output> {
 }
 
 fn run(t: &Test, bundle: &Bundle) -> Outcome<Output> {
-    bundle.save()?;
-    call(t, &["run", "--bundle", &bundle.path.to_string_lossy(), &t.id])
+    call(t, &["run", "--bundle", &bundle.saved()?, &t.id])
 }
 
 fn sleeper(t: &Test, bundle: Bundle) -> Outcome {
     let bundle = bundle.probe(&["sleep", "600"]);
-    bundle.save()?;
-    call_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    call_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     call_ok(t, &["start", &t.id])?;
     t.wait_status("running").map(drop)
 }
@@ -255,9 +251,7 @@ fn reload_keeps_device_rules(t: &Test) -> Outcome {
         json!([{ "allow": false, "access": "rwm" },
                { "allow": true, "type": "c", "major": 10, "minor": 237, "access": "r" }]),
     );
-    if !bundle.busybox(&["sh", "mknod"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["sh", "mknod"])?;
     for set in ["bounding", "effective", "permitted"] {
         bundle.set(&format!("/process/capabilities/{set}/-"), json!("CAP_MKNOD"));
     }
@@ -286,9 +280,7 @@ fn reload_keeps_limits(t: &Test) -> Outcome {
 
 fn out_of_memory_leaves_no_unit(t: &Test) -> Outcome {
     let mut bundle = bundle(t)?.with("/linux/resources/memory", json!({ "limit": 16 << 20, "swap": 16 << 20 }));
-    if !bundle.busybox(&["tail"])? {
-        return skip("no static busybox");
-    }
+    t.busybox(&bundle, &["tail"])?;
     bundle.set("/process/args", json!(["/bin/tail", "-c", "150000000", "/dev/zero"]));
     let output = run(t, &bundle)?;
     check_eq!(output.code, 137, "exit status of what wants 150 MB: {}", output.stderr);
@@ -308,8 +300,7 @@ fn failed_create_leaves_no_unit(t: &Test) -> Outcome {
 /// The scope ends with its last process; the container is still there to be deleted.
 fn exited_container_is_deleted(t: &Test) -> Outcome {
     let bundle = bundle(t)?.probe(&["exit", "3"]);
-    bundle.save()?;
-    call_ok(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
+    call_ok(t, &["create", "--bundle", &bundle.saved()?, &t.id])?;
     call_ok(t, &["start", &t.id])?;
     t.wait_status("stopped")?;
     gone(t)?;
@@ -325,8 +316,7 @@ fn fifty_at_once(t: &Test) -> Outcome {
         let name = format!("{}-{number}", t.id);
         let bundle = Bundle::new(&t.folder.join(format!("b{number}")), &name)?.probe(&["exit", "0"]);
         let bundle = bundle.with("/linux/cgroupsPath", json!(format!("system.slice:rt:{name}")));
-        bundle.save()?;
-        let words = ["--systemd-cgroup", "run", "--bundle", &bundle.path.to_string_lossy(), &name];
+        let words = ["--systemd-cgroup", "run", "--bundle", &bundle.saved()?, &name];
         running.push(t.spawn(t.command(&[], &words), None)?);
     }
     let mut failed = Vec::new();
@@ -338,133 +328,4 @@ fn fifty_at_once(t: &Test) -> Outcome {
     }
     check!(failed.is_empty(), "{} of 50 failed, the first: {}", failed.len(), failed[0]);
     gone(t)
-}
-
-const USER: u32 = 1000;
-
-/// A call as a user who is logged in: by his own systemd, in a unit of his own.
-fn user(t: &Test, args: &[&str]) -> Outcome<Output> {
-    let before = [
-        "setpriv",
-        "--reuid=1000",
-        "--regid=1000",
-        "--clear-groups",
-        "--inh-caps=-all",
-        "env",
-        "XDG_RUNTIME_DIR=/run/user/1000",
-        "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus",
-        "systemd-run",
-        "--user",
-        "--scope",
-        "--quiet",
-        "--collect",
-    ];
-    t.finish(t.command(&before, &[&["--systemd-cgroup"], args].concat()))
-}
-
-fn own(path: &Path) -> Outcome {
-    chown(path, Some(USER), Some(USER))?;
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if path.is_dir() && !path.is_symlink() {
-            own(&path)?;
-        } else {
-            std::os::unix::fs::lchown(&path, Some(USER), Some(USER))?;
-        }
-    }
-    Ok(())
-}
-
-/// A rootless bundle in a scope of the user's, all of it his.
-fn users_bundle(t: &Test) -> Outcome<Bundle> {
-    let mut bundle = bundle(t)?.with("/linux/cgroupsPath", json!(format!("user.slice:rt:{}", t.id)));
-    if !Path::new("/run/user/1000/bus").exists() {
-        return skip("the user has no session");
-    }
-    bundle.remove("/linux/resources");
-    bundle.drop_namespace("network");
-    bundle.map_ids(USER, 1);
-    bundle.drop_mount("/sys");
-    bundle.drop_mount("/dev/pts");
-    bundle.namespace("cgroup", "");
-    bundle.mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
-    let cgroup = bundle.config["mounts"].as_array().and_then(|all| all.iter().find(|m| m["type"] == "cgroup").cloned());
-    bundle.drop_mount("/sys/fs/cgroup");
-    bundle.mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
-    if let Some(cgroup) = cgroup {
-        bundle.set("/mounts/-", cgroup);
-    }
-    Ok(bundle)
-}
-
-/// The pid of his container, once it has this status.
-fn pid(t: &Test, wanted: &str) -> Outcome<String> {
-    let as_user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all"];
-    let mut pid = String::new();
-    t.wait_for(wanted, || {
-        let Ok(output) = t.finish(t.command(&as_user, &["state", &t.id])) else { return false };
-        let state: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        pid = state["pid"].to_string();
-        state["status"] == wanted
-    })?;
-    Ok(pid)
-}
-
-fn users_units(t: &Test) -> Outcome<String> {
-    let output = Command::new("systemctl")
-        .args([
-            "--machine=user@.host",
-            "--user",
-            "list-units",
-            "--all",
-            "--plain",
-            "--no-legend",
-            &format!("*{}*", t.id),
-        ])
-        .output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn rootless_in_the_users_session(t: &Test) -> Outcome {
-    let bundle = users_bundle(t)?.probe(&["sleep", "600"]);
-    bundle.save()?;
-    own(&t.folder)?;
-    let created = user(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
-    check!(created.code == 0, "create: {}", created.stderr);
-    check_eq!(user(t, &["start", &t.id])?.code, 0, "start");
-    let init = pid(t, "running")?;
-    let cgroup = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
-    let inside = user(t, &["exec", &t.id, "/probe", "exit", "5"])?;
-    let paused = user(t, &["pause", &t.id])?;
-    let resumed = user(t, &["resume", &t.id])?;
-    let killed = user(t, &["kill", &t.id, "KILL"])?;
-    pid(t, "stopped")?;
-    let deleted = user(t, &["delete", &t.id])?;
-    check!(cgroup.contains("/user@1000.service/") && cgroup.contains(&unit(t)), "in {cgroup}");
-    check_eq!(inside.code, 5, "exec: {}", inside.stderr);
-    for (name, output) in [("pause", paused), ("resume", resumed), ("kill", killed), ("delete", deleted)] {
-        check!(output.code == 0, "{name}: {}", output.stderr);
-    }
-    t.wait_for("the end of the user's unit", || users_units(t).is_ok_and(|list| list.is_empty()))
-}
-
-fn rootless_limits_are_delegated(t: &Test) -> Outcome {
-    let resources = json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 44 } });
-    let bundle = users_bundle(t)?.with("/linux/resources", resources).probe(&["sleep", "600"]);
-    bundle.save()?;
-    own(&t.folder)?;
-    let created = user(t, &["create", "--bundle", &bundle.path.to_string_lossy(), &t.id])?;
-    check!(created.code == 0, "create: {}", created.stderr);
-    let init = pid(t, "created")?;
-    let cgroup = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
-    let folder = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_owned();
-    let found = (read("memory.max"), read("pids.max"));
-    let updated = user(t, &["update", "--pids-limit", "33", &t.id])?;
-    let pids = read("pids.max");
-    let deleted = user(t, &["delete", "--force", &t.id])?;
-    check_eq!(found, ("67108864".to_owned(), "44".to_owned()), "memory.max, pids.max of {}", folder.display());
-    check_eq!((updated.code, pids.as_str()), (0, "33"), "update: {}", updated.stderr);
-    check!(deleted.code == 0, "delete: {}", deleted.stderr);
-    t.wait_for("the end of the user's unit", || users_units(t).is_ok_and(|list| list.is_empty()))
 }

@@ -4,6 +4,7 @@ use super::View;
 use super::build::{INSIDE, ROOT, Suite};
 use super::tap::Verdict;
 use crate::command;
+use crate::machine::own_status;
 use crate::runtime::Runtime;
 use std::fs;
 use std::io;
@@ -64,11 +65,10 @@ exec unshare --user --map-users 0,0,4294967294 --map-groups 0,0,4294967294 --pid
   --mount-proc \"$@\"";
 
 fn has_all_capabilities() -> bool {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let last: u32 = read("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(u32::MAX);
-    let status = read("/proc/self/status");
-    let bounding = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapBnd:")?.trim(), 16).ok());
-    bounding.is_some_and(|set| u64::from(set.trailing_ones()) > last.into())
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    let last: u32 = last.trim().parse().unwrap_or(u32::MAX);
+    let bounding = u64::from_str_radix(&own_status("CapBnd").unwrap_or_default(), 16);
+    bounding.is_ok_and(|set| set.trailing_ones() > last)
 }
 
 impl Job<'_> {

@@ -39,7 +39,7 @@ impl Verdict {
     }
 
     /// It ended well but said nothing.
-    pub fn is_silent(&self) -> bool {
+    fn is_silent(&self) -> bool {
         self.passed == 0 && self.failed.is_empty() && self.end.is_none()
     }
 

@@ -43,9 +43,15 @@ pub(super) fn read(dir: impl AsFd, name: &str) -> Result<String, Errno> {
     read_all(open(dir, name, OFlag::O_RDONLY)?)
 }
 
-/// The same of one in a directory beneath `dir`, in the same mount.
-pub(super) fn read_beneath(dir: impl AsFd, path: &str) -> Result<String, Errno> {
-    read_all(resolve(dir, path, OFlag::O_RDONLY)?.into())
+/// How a file in a directory beneath `dir`, in the same mount, begins: what fits into `buffer`.
+pub(super) fn peek_beneath<'a>(dir: impl AsFd, path: &str, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = resolve(dir, path, OFlag::O_RDONLY)?;
+    loop {
+        match nix::unistd::read(&file, buffer) {
+            Err(Errno::EINTR) => {}
+            length => return Ok(&buffer[..length?]),
+        }
+    }
 }
 
 fn read_all(mut file: File) -> Result<String, Errno> {

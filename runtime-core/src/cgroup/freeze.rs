@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Result};
 /// First and longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(5));
 
+/// Room for each value of such a file.
+const WORD: usize = 16;
+
 /// Waits that grow, up to a deadline.
 pub(super) struct Backoff {
     pause: Duration,
@@ -72,8 +75,8 @@ impl Freezer {
             }
         };
         let name = asked_in(place);
-        match file::read_beneath(mount, &format!("{}/{name}", place.path)) {
-            Ok(value) => Ok(asks(place, &value)),
+        match file::peek_beneath(mount, &[place.path.as_str(), "/", name].concat(), &mut [0; WORD]) {
+            Ok(value) => Ok(asks(place, value)),
             Err(errno) if file::is_gone(errno) => Ok(false),
             Err(errno) => Err(dir::failed(place, "read the state of", "read", name, errno)),
         }
@@ -86,8 +89,8 @@ fn asked_in(place: &Place) -> &'static str {
     if place.v2 { "cgroup.freeze" } else { "freezer.state" }
 }
 
-fn asks(place: &Place, value: &str) -> bool {
-    if place.v2 { value.trim() == "1" } else { value.trim() != "THAWED" }
+fn asks(place: &Place, value: &[u8]) -> bool {
+    if place.v2 { value.trim_ascii() == b"1" } else { value.trim_ascii() != b"THAWED" }
 }
 
 impl Cgroup {
@@ -104,7 +107,7 @@ impl Cgroup {
     /// True if the container is frozen, or being frozen. A cgroup that is gone is not frozen.
     pub fn is_frozen(&self) -> Result<bool> {
         let Some(dir) = self.freezer() else { return Ok(false) };
-        match file::read(&dir.fd, asked_in(&dir.place)).map(|value| asks(&dir.place, &value)) {
+        match file::read(&dir.fd, asked_in(&dir.place)).map(|value| asks(&dir.place, value.as_bytes())) {
             Err(errno) if file::is_gone(errno) => Ok(false),
             other => other.map_err(|errno| dir::failed(&dir.place, "read the state of", "read", "", errno)),
         }

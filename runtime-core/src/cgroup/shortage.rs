@@ -15,8 +15,8 @@ impl Cgroup {
         let count = |name| events.lines().find_map(|line| number(line.strip_prefix(name)?));
         let refusals = || if v2 { count("max ") } else { number(&read("memory.failcnt")?) };
         let killed = count("oom_kill ").is_some_and(|kills| kills > 0);
-        let short = killed || refused && refusals().is_some_and(|refusals| refusals > 0);
-        if !short {
+        let refused = || refused && refusals().is_some_and(|refusals| refusals > 0);
+        if !(killed || refused()) {
             return None;
         }
         let peak = read(if v2 { "memory.peak" } else { "memory.max_usage_in_bytes" });

@@ -183,6 +183,11 @@ impl<'a> Launch<'a> {
         (self.process.pid, self.start_time)
     }
 
+    /// Inode number of its pidfds; 0: not known, and then pid and start time have to do.
+    pub(crate) fn inode(&self) -> u64 {
+        pidfd::inode(self.process.pidfd.as_fd()).unwrap_or(0)
+    }
+
     /// Reads the start time, and tells the stage which signals it inherited as ignored.
     fn identify(&mut self) -> Result<()> {
         let stat = proc::stat(self.process.pid)

@@ -21,7 +21,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) const FIFO: &str = "exec.fifo";
 /// The same file until create commits by renaming it to [`FIFO`].
 pub(crate) const GATE: &str = "gate";
-/// The fifo in which the stage tells `start` why execve failed.
+/// The fifo in which the stage tells `start` why execve failed. Made before there is a process, and removed by start
+/// after [`FIFO`]: without it the program runs.
 pub(crate) const STATUS: &str = "status.fifo";
 /// Directory with the socket a program says it is ready on.
 pub(crate) const NOTIFY: &str = "notify";

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, renameat, renameat2};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::Brief;
 use crate::spec::Map;
 use crate::sys::fd::patiently;
 use crate::{Error, ErrorKind, Result};
@@ -52,6 +53,9 @@ pub struct Record {
     pub init_process_pid: i32,
     /// When it started, in clock ticks since boot (field 22 of proc_pid_stat(5)).
     pub init_process_start: u64,
+    /// Inode number of its pidfds, which names it for as long as the host is up, where the kernel knows that (6.9);
+    /// 0: not known.
+    pub init_process_inode: u64,
     /// Uid of the one who created it.
     pub owner: u32,
     /// Its cgroup; `None`: it has none of its own. Written before it is made: see `own_cgroup`.
@@ -112,10 +116,8 @@ pub(super) fn read(dir: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
 
 /// The same by way of the directory above, without opening the container's own: `None` also without that.
 pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record>> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let how = OpenHow::new().flags(READ).resolve(resolve);
-    let path = format!("{id}/{NAME}");
-    match patiently(|| openat2(root, path.as_str(), how)) {
+    let path = [id, "/", NAME].concat();
+    match open_below(root, &path) {
         Ok(fd) => Ok(Some(parse(read_file(fd.into())?, id)?)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ENOTDIR) => Err(bad(format!("{id:?} is not a directory"))),
@@ -125,9 +127,27 @@ pub(super) fn read_below(root: BorrowedFd<'_>, id: &str) -> Result<Option<Record
     }
 }
 
+fn open_below(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new().flags(READ).resolve(resolve);
+    patiently(|| openat2(root, path, how))
+}
+
+/// What tells the state, read into `buffer` at one go. `None`: anything is not as it should be, or does not fit, and
+/// [`read_below`] has to look.
+pub(super) fn glance_below<'a>(root: BorrowedFd<'_>, id: &str, buffer: &'a mut [u8]) -> Option<Brief<'a>> {
+    let fd = open_below(root, &[id, "/", NAME].concat()).ok()?;
+    let length = nix::unistd::read(&fd, buffer).ok()?;
+    let at = config_at(buffer.get(..length)?)?;
+    let text = buffer.get_mut(..at)?;
+    // In place of the comma.
+    *text.last_mut()? = b'}';
+    Brief::parse(text, id)
+}
+
 fn parse(mut text: Vec<u8>, id: &str) -> Result<Record> {
     let mut config = Vec::new();
-    if let Some(at) = config_at(&text) {
+    if let Some(at) = config_at(&text).filter(|_| text.ends_with(b"}")) {
         config = text.split_off(at + CONFIG.len());
         // The brace that ends the record.
         config.pop();
@@ -152,11 +172,8 @@ fn parse(mut text: Vec<u8>, id: &str) -> Result<Record> {
     Ok(record)
 }
 
-/// Where the config's member begins, in a text that is whole.
+/// Where the config's member begins.
 fn config_at(text: &[u8]) -> Option<usize> {
-    if !text.ends_with(b"}") {
-        return None;
-    }
     let digits = text.strip_prefix(CONFIG_AT.as_bytes())?.get(..DIGITS)?;
     let at = std::str::from_utf8(digits).ok()?.trim_start().parse().ok().filter(|at| *at > 0)?;
     text.get(at..)?.starts_with(CONFIG.as_bytes()).then_some(at)
@@ -196,6 +213,7 @@ pub(super) fn salvage(dir: BorrowedFd<'_>, id: &str) -> Record {
         boot_id: member(&tree, "boot_id"),
         init_process_pid: member(&tree, "init_process_pid"),
         init_process_start: member(&tree, "init_process_start"),
+        init_process_inode: member(&tree, "init_process_inode"),
         cgroup: member(&tree, "cgroup"),
         rdt: member(&tree, "rdt"),
         own_pid_namespace: member(&tree, "own_pid_namespace"),

@@ -1,6 +1,7 @@
 //! What is known about a container between verbs: a directory per container, one record in it, and how the
 //! status follows from the record and the kernel.
 
+mod brief;
 mod clock;
 mod dir;
 mod identity;
@@ -10,12 +11,13 @@ mod owner;
 mod root;
 mod status;
 
+pub(crate) use brief::Brief;
 pub(crate) use clock::now;
 pub(crate) use dir::{Dir, FIFO, GATE, NOTIFY, STATUS};
 pub(crate) use identity::Init;
 pub use json::{Record, VERSION};
 pub(crate) use owner::Owners;
-pub(crate) use root::Root;
+pub(crate) use root::{GLANCE, Root};
 pub use status::Status;
 pub(crate) use status::is_held;
 

@@ -4,32 +4,37 @@ use std::collections::BTreeMap;
 
 /// Names of /etc/passwd by uid. The file is read here and not through NSS, which would load shared libraries
 /// into a static program and may ask the network.
-pub(crate) struct Owners(BTreeMap<u32, String>);
+pub(crate) struct Owners {
+    passwd: Vec<u8>,
+    /// Those that were asked for.
+    names: BTreeMap<u32, String>,
+}
 
 impl Owners {
     /// Reads /etc/passwd; without one, every owner is shown by number.
     pub(crate) fn read() -> Self {
-        Self::parse(&std::fs::read("/etc/passwd").unwrap_or_default())
+        Self::of(std::fs::read("/etc/passwd").unwrap_or_default())
     }
 
-    /// The first entry of a uid counts, as in getpwuid(3).
-    fn parse(passwd: &[u8]) -> Self {
-        let mut names = BTreeMap::new();
-        for line in passwd.split(|&b| b == b'\n') {
-            let mut fields = line.split(|&b| b == b':');
-            let (Some(name), Some(_), Some(uid)) = (fields.next(), fields.next(), fields.next()) else { continue };
-            let Some(uid) = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse().ok()) else { continue };
-            if !name.is_empty() {
-                names.entry(uid).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
-            }
-        }
-        Self(names)
+    fn of(passwd: Vec<u8>) -> Self {
+        Self { passwd, names: BTreeMap::new() }
     }
 
     /// The user's name, or `#uid`.
-    pub(crate) fn name(&self, uid: u32) -> String {
-        self.0.get(&uid).cloned().unwrap_or_else(|| format!("#{uid}"))
+    pub(crate) fn name(&mut self, uid: u32) -> String {
+        let find = || find(&self.passwd, uid).unwrap_or_else(|| format!("#{uid}"));
+        self.names.entry(uid).or_insert_with(find).clone()
     }
+}
+
+/// The first entry of a uid counts, as in getpwuid(3).
+fn find(passwd: &[u8], wanted: u32) -> Option<String> {
+    passwd.split(|&b| b == b'\n').find_map(|line| {
+        let mut fields = line.split(|&b| b == b':');
+        let (name, uid) = (fields.next()?, fields.nth(1)?);
+        let same = std::str::from_utf8(uid).is_ok_and(|uid| uid.parse() == Ok(wanted));
+        (same && !name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    })
 }
 
 #[cfg(test)]
@@ -38,7 +43,9 @@ mod tests {
 
     #[test]
     fn finds_names_and_survives_nonsense() {
-        let owners = Owners::parse(b"root:x:0:0:r:/root:/bin/sh\ntoor:x:0:0\n:x:5:\nbad\nx:y:z\n\xff:x:9:9\n");
+        let passwd = b"root:x:0:0:r:/root:/bin/sh\ntoor:x:0:0\n:x:5:\nbad\nx:y:z\n\xff:x:9:9\n";
+        let mut owners = Owners::of(passwd.to_vec());
+        assert_eq!(owners.name(0), "root");
         assert_eq!(owners.name(0), "root");
         assert_eq!(owners.name(5), "#5");
         assert_eq!(owners.name(9), "\u{fffd}");

@@ -8,11 +8,15 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::{AccessFlags, faccessat};
 
-use super::{Record, json, not_found};
+use super::{Brief, Record, json, not_found};
 use crate::cgroup::Freezer;
 use crate::{Error, ErrorKind, Result};
+
+/// Room for any record without its config, but for the strangest annotations.
+pub(crate) const GLANCE: usize = 16 << 10;
 
 /// An open state directory. Everything below it is reached through this descriptor, so that a rename of
 /// something above cannot lead elsewhere.
@@ -21,6 +25,8 @@ pub(crate) struct Root {
     path: PathBuf,
     boot_id: OnceLock<String>,
     freezer: Freezer,
+    /// Whether pidfds have inode numbers of their own; asked once.
+    pidfs: OnceLock<bool>,
 }
 
 impl Root {
@@ -38,7 +44,7 @@ impl Root {
         let stat = fstat(&fd).map_err(|e| Error::io("open the state directory", format!("fstat({path:?})"), e))?;
         trust(path, &stat)?;
         let path = path.to_owned();
-        Ok(Self { fd, path, boot_id: OnceLock::new(), freezer: Freezer::default() })
+        Ok(Self { fd, path, boot_id: OnceLock::new(), freezer: Freezer::default(), pidfs: OnceLock::new() })
     }
 
     /// Opens `path`, after making it and what is above it with mode 0700 where needed.
@@ -70,24 +76,36 @@ impl Root {
         Ok(self.boot_id.get_or_init(|| id))
     }
 
+    /// Whether pidfds have inode numbers of their own, as far as it was asked.
+    pub(crate) fn pidfs(&self) -> &OnceLock<bool> {
+        &self.pidfs
+    }
+
     /// Whether the container is frozen. A cgroup that is gone or cannot be read does not hold the process back.
-    pub(crate) fn is_frozen(&self, record: &Record) -> bool {
+    pub(crate) fn is_frozen(&self, record: &Brief<'_>) -> bool {
         record.cgroup.as_ref().is_some_and(|placement| self.freezer.is_frozen(placement).unwrap_or(false))
     }
 
     /// Whether `<root>/<id>/<name>` is there.
     pub(crate) fn has(&self, id: &str, name: &str) -> Result<bool> {
-        let path = format!("{id}/{name}");
-        match fstatat(&self.fd, path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
+        let path = [id, "/", name].concat();
+        // With the rights we have now, as for every other call.
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EACCESS;
+        match faccessat(&self.fd, path.as_str(), AccessFlags::F_OK, flags) {
+            Ok(()) => Ok(true),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            Err(e) => Err(Error::io("look into the state directory", format!("fstatat({path:?})"), e)),
+            Err(e) => Err(Error::io("look into the state directory", format!("faccessat2({path:?})"), e)),
         }
     }
 
     /// The record of `id`; error NotFound where there is none, also while one is being made.
     pub(crate) fn read(&self, id: &str) -> Result<Record> {
         json::read_below(self.fd.as_fd(), id)?.ok_or_else(not_found)
+    }
+
+    /// What tells the state of `id`, in a buffer of [`GLANCE`] bytes. `None`: it takes a [`read`](Self::read).
+    pub(crate) fn glance<'a>(&self, id: &str, buffer: &'a mut [u8]) -> Option<Brief<'a>> {
+        json::glance_below(self.fd.as_fd(), id, buffer)
     }
 
     /// Names of the directories in it, sorted. A name that is not UTF-8 is shown with replacement characters.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Dir, FIFO, GATE, Record, Root};
+use super::{Brief, Dir, FIFO, GATE, Record, Root, STATUS};
 use crate::{ErrorKind, Result};
 
 /// Status of a container, derived on every call and never stored (runtime.md, "State").
@@ -24,44 +24,47 @@ pub enum Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.name())
+    }
+}
+
+impl Status {
+    /// As state documents have it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
-        })
-    }
-}
-
-impl Status {
-    /// The status for someone who does not hold the lock: no process but a lock means that it is being made.
-    pub(crate) fn of(root: &Arc<Root>, record: &Record) -> Result<Self> {
-        if record.init_process_pid == 0 && is_held(root, &record.id)? {
-            return Ok(Self::Creating);
         }
-        Self::locked(root, record)
     }
 
-    /// The status for who holds the lock: no process means that the creator died.
+    /// The status for who holds the lock.
     pub(crate) fn locked(root: &Root, record: &Record) -> Result<Self> {
-        if !record.is_alive(root.boot_id()?)? {
+        Self::of(root, &record.brief())
+    }
+
+    /// The status for who holds the lock, or knows that nobody does: no process means that the creator died.
+    pub(crate) fn of(root: &Root, record: &Brief<'_>) -> Result<Self> {
+        if !record.is_alive(root)? {
             return Ok(Self::Stopped);
         }
         if root.is_frozen(record) {
             return Ok(Self::Paused);
         }
-        if record.inline_gate {
+        let has = |name| root.has(&record.id, name);
+        if record.inline_gate || !has(STATUS)? {
             return Ok(Self::Running);
         }
-        // In this order: create renames the first to the second, and start removes the second.
-        Ok(if root.has(&record.id, GATE)? {
-            Self::Creating
-        } else if root.has(&record.id, FIFO)? {
-            Self::Created
-        } else {
-            Self::Running
-        })
+        if has(FIFO)? {
+            return Ok(Self::Created);
+        }
+        if has(GATE)? {
+            return Ok(Self::Creating);
+        }
+        // create has renamed the second to the first between the looks, or start removed it.
+        Ok(if has(FIFO)? { Self::Created } else { Self::Running })
     }
 }
 

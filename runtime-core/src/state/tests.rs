@@ -334,3 +334,25 @@ fn on_a_full_disk() {
     assert!(!init.is_alive());
     assert!(!root.0.join("old").exists() && !root.0.join("new").exists());
 }
+
+/// What is written is read by the short way.
+#[test]
+fn a_glance_takes_what_create_writes() {
+    let root = TempRoot::new();
+    let mut written = record("c", None);
+    written.annotations.insert("a".into(), "b".into());
+    written.init_process_inode = u64::MAX;
+    plant(&root, &written);
+    let opened = Root::open(&root.0).unwrap();
+    let mut buffer = vec![0; GLANCE];
+    let brief = opened.glance("c", &mut buffer).unwrap();
+    assert_eq!((&*brief.id, &*brief.bundle, brief.init_process_inode), ("c", "/b", u64::MAX));
+    assert_eq!(brief.annotations["a"], "b");
+    // Anything else takes the long one, which says what is wrong.
+    std::fs::rename(root.0.join("c"), root.0.join("d")).unwrap();
+    assert!(opened.glance("d", &mut buffer).is_none(), "another container's");
+    assert!(opened.glance("c", &mut buffer).is_none(), "none");
+    let text = std::fs::read_to_string(root.file("d", "state.json")).unwrap();
+    std::fs::write(root.file("d", "state.json"), text.replace("\"version\":1", "\"version\":2")).unwrap();
+    assert!(opened.glance("d", &mut buffer).is_none(), "newer");
+}

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::ExitStatus;
 
@@ -23,6 +25,28 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor for us; nothing else in the process knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether pidfds are files of a file system of their own (Linux 6.9), and no two processes of a boot share an inode
+/// number there. Else all have the same.
+pub(crate) fn is_unique(pidfd: BorrowedFd<'_>) -> bool {
+    const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
+    fstatfs(pidfd).is_ok_and(|found| found.filesystem_type() == PID_FS_MAGIC)
+}
+
+/// The inode number of a pidfd, see [`is_unique`].
+pub(crate) fn inode(pidfd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(fstat(pidfd)?.st_ino)
+}
+
+/// Whether the process has ended: every thread of it, reaped or not.
+pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO) {
+            Err(Errno::EINTR) => {}
+            ready => return Ok(ready? != 0),
+        }
+    }
 }
 
 /// Sends `signal` to the process; 0 only asks whether it is there. ESRCH: it is gone.

@@ -12,6 +12,8 @@ pub struct Stat {
     pub parent: i32,
     /// Field 6: session; 0 where its leader is outside the pid namespace of this procfs.
     pub session: i32,
+    /// Field 20: threads that are left; a first thread that has ended counts while there are others.
+    pub threads: u32,
     /// Field 22: when the process started, in clock ticks since boot. With the pid and the boot it names a
     /// process for good.
     pub start: u64,
@@ -20,9 +22,9 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Neither a zombie nor going away.
+    /// Neither a zombie nor going away. A process lives on without its first thread.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
+        !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
     }
 
     /// Whether the process ignores `signal` (1 to 31).
@@ -64,9 +66,10 @@ pub(crate) fn parse(line: &[u8]) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(6 - 5)?.parse().ok()?;
-    let start = fields.nth(22 - 7)?.parse().ok()?;
+    let threads = fields.nth(20 - 7)?.parse().ok()?;
+    let start = fields.nth(22 - 21)?.parse().ok()?;
     let sigignore = fields.nth(33 - 23)?.parse().ok()?;
-    Some(Stat { state, parent, session, start, sigignore })
+    Some(Stat { state, parent, session, threads, start, sigignore })
 }
 
 /// A random UUID of this boot of the host (random(4)).
@@ -86,7 +89,11 @@ mod tests {
         for name in ["sh", "a b", ") Z 1 2 3", "((", "\u{e9})) S", "R)"] {
             let line = format!("77 ({name}) S {}\n", numbers.join(" "));
             let stat = parse(line.as_bytes()).unwrap();
-            assert_eq!(stat, Stat { state: 'S', parent: 400, session: 600, start: 2200, sigignore: 3300 }, "{name}");
+            assert_eq!(
+                stat,
+                Stat { state: 'S', parent: 400, session: 600, threads: 2000, start: 2200, sigignore: 3300 },
+                "{name}"
+            );
         }
     }
 
@@ -105,6 +112,50 @@ mod tests {
         assert_eq!(me.parent, std::os::unix::process::parent_id() as i32);
         assert_eq!(stat(0x7fff_ffff).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    /// As procfs has it, and as a pidfd has it.
+    #[test]
+    fn a_process_lives_on_without_its_first_thread() {
+        let pid = headless();
+        let pidfd = crate::sys::pidfd::open(pid).unwrap();
+        let comes = |zombie: bool, alive: bool| {
+            (0..2500).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(4));
+                let ended = crate::sys::pidfd::has_ended(std::os::fd::AsFd::as_fd(&pidfd)).unwrap();
+                stat(pid).is_ok_and(|stat| (stat.state == 'Z', stat.is_alive(), !ended) == (zombie, alive, alive))
+            })
+        };
+        let headless = comes(true, true);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        let ended = comes(true, false);
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+        assert_eq!((headless, ended), (true, true));
+    }
+
+    /// A child whose first thread ends, and whose second one waits.
+    fn headless() -> i32 {
+        extern "C" fn wait(_: *mut libc::c_void) -> libc::c_int {
+            loop {
+                // SAFETY: takes and touches nothing.
+                unsafe { libc::pause() };
+            }
+        }
+        const THREAD: i32 =
+            libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        let mut stack = vec![0u128; 4096];
+        let top = stack.as_mut_ptr_range().end;
+        // SAFETY: the child is a copy that only makes system calls; its second thread has the copy of `stack` alone, which
+        // nobody frees, as no code of the first one runs again.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::clone(wait, top.cast(), THREAD, std::ptr::null_mut());
+                libc::syscall(libc::SYS_exit, 0);
+            }
+            assert!(pid > 0);
+            pid
+        }
     }
 
     #[test]

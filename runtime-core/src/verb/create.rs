@@ -49,7 +49,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     if request.notify {
         notify::amend(&mut spec, &absolute(Some(runtime.root()))?, request.id);
     }
-    let (facts, plan, manager) = planned(runtime, &spec, request, &bundle)?;
+    let mut planned = planned(runtime, &spec, request, &bundle)?;
+    let manager = planned.manager.take();
+    let plan = &planned.plan;
     for warning in &plan.warnings {
         runtime.log(Level::Warning, warning);
     }
@@ -60,9 +62,9 @@ fn build(runtime: &Runtime, request: &Create<'_>, inline: bool) -> Result<Contai
     };
     let mut dir = Dir::create(&runtime.options.root, request.id)?;
     let mut place = Site { cgroup: None, manager, ear: None, root: None };
-    let mut record =
-        intend(&dir, &mut place, || record(&dir, request, &facts, &plan, &spec, text, &bundle, inline), &plan)?;
-    let made = make(runtime, request, &plan, &dir, &mut record, &mut place, console);
+    let written = || record(&dir, request, &planned, &spec, text, &bundle, inline);
+    let mut record = intend(&dir, &mut place, written, plan)?;
+    let made = make(runtime, request, plan, &dir, &mut record, &mut place, console);
     match made {
         Ok((pidfd, master)) => {
             let container = Container::new(dir.root().clone(), record).logging(runtime).holding(pidfd, master);
@@ -106,7 +108,7 @@ pub(crate) fn plan_only(runtime: &Runtime, request: &Create<'_>) -> Result<(Plan
     crate::id::check(request.id)?;
     let bundle = absolute(request.bundle)?;
     let (spec, _) = config(&bundle, request.config)?;
-    let (_, plan, _) = planned(runtime, &spec, request, &bundle)?;
+    let plan = planned(runtime, &spec, request, &bundle)?.plan;
     let missing = crate::launch::missing(&plan);
     Ok((plan, missing))
 }
@@ -229,6 +231,7 @@ fn make(
     }
     // Written while the stage works.
     (record.init_process_pid, record.init_process_start) = launch.identity();
+    record.init_process_inode = launch.inode();
     if !plan.namespaces.fork {
         dir.write(record)?;
     }
@@ -239,6 +242,7 @@ fn make(
     runtime.log(Level::Debug, "init: closing the pipe to signal completion");
     if plan.namespaces.fork {
         (record.init_process_pid, record.init_process_start) = launch.identity();
+        record.init_process_inode = launch.inode();
         dir.write(record)?;
     }
     if let Some(socket) = pidfd_socket {
@@ -373,13 +377,16 @@ fn read(bundle: &Path, path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{path:?} is not UTF-8")))
 }
 
+/// What is to be done, and what that was decided from.
+struct Planned {
+    facts: HostFacts,
+    plan: Plan,
+    /// The systemd that keeps cgroups, if one does.
+    manager: Option<Manager>,
+}
+
 /// Facts and plan; every problem of the config at once.
-fn planned(
-    runtime: &Runtime,
-    spec: &Spec,
-    request: &Create<'_>,
-    bundle: &Path,
-) -> Result<(HostFacts, Plan, Option<Manager>)> {
+fn planned(runtime: &Runtime, spec: &Spec, request: &Create<'_>, bundle: &Path) -> Result<Planned> {
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default();
     let mut facts = HostFacts::probe(!path.starts_with('/'))?;
     if request.no_pivot {
@@ -410,7 +417,7 @@ fn planned(
         rootless: runtime.options.rootless,
     };
     let plan = plan(spec, &facts, &request).map_err(|problems| Error::problems("config.json", problems))?;
-    Ok((facts, plan, manager))
+    Ok(Planned { facts, plan, manager })
 }
 
 /// The size that a terminal is to have, unless the config says it.
@@ -421,8 +428,7 @@ pub(super) fn console_size(process: Option<&Process>, ask: Option<AskSize<'_>>) 
 fn record(
     dir: &Dir,
     request: &Create<'_>,
-    facts: &HostFacts,
-    plan: &Plan,
+    Planned { facts, plan, .. }: &Planned,
     spec: &Spec,
     text: String,
     bundle: &Path,
@@ -436,6 +442,7 @@ fn record(
         created: now(),
         boot_id: dir.root().boot_id()?.to_owned(),
         init_process_pid: 0,
+        init_process_inode: 0,
         init_process_start: 0,
         owner: facts.euid,
         cgroup: plan.cgroup.as_ref().map(|cgroup| cgroup.placement.clone()),

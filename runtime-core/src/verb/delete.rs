@@ -63,7 +63,7 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
         Err(error) => return Err(error),
     };
     let boot_id = dir.root().boot_id()?;
-    let init = record.init(boot_id)?;
+    let init = record.init(dir.root())?;
     permit(&dir, &record, &init, force)?;
     let deadline = Instant::now() + PATIENCE;
     if !record.no_hooks {
@@ -108,7 +108,7 @@ fn lock(dir: &mut Dir, created: Option<&str>, force: bool) -> Result<()> {
     if let Ok(Some(record)) = dir.read()
         && created.is_none_or(|created| created == record.created)
     {
-        if let Ok(Init::Alive(init)) = record.init(dir.root().boot_id()?) {
+        if let Ok(Init::Alive(init)) = record.init(dir.root()) {
             let _ = send(init.as_fd(), libc::SIGKILL);
         }
         let _ = kill_cgroup(&record, dir.root().boot_id()?, Duration::ZERO);

@@ -55,7 +55,7 @@ enum Memory {
 pub(crate) fn watch(container: &Container) -> Result<Watch> {
     let record = container.root.read(container.id())?;
     let boot_id = container.root.boot_id()?;
-    let Init::Alive(init) = record.init(boot_id)? else {
+    let Init::Alive(init) = record.init(&container.root)? else {
         let message = format!("container with id {} is not running", record.id);
         return Err(Error::new(ErrorKind::WrongState, message));
     };

@@ -27,7 +27,7 @@ pub(crate) fn exec(container: &Container, request: &Exec<'_>) -> Result<ExecProc
         // The handle is from before the process: create may have gone on.
         record = Cow::Owned(container.root.read(&container.record.id)?);
     }
-    let Init::Alive(init) = record.init(container.root.boot_id()?)? else { return Err(stopped()) };
+    let Init::Alive(init) = record.init(&container.root)? else { return Err(stopped()) };
     wait_until_made(container, &record)?;
     let cgroup = record.own_cgroup(container.root.boot_id()?).map(Cgroup::open).transpose()?;
     // One that is gone or cannot be read does not hold the program back.

@@ -63,7 +63,7 @@ pub(crate) fn kill(container: &Container, signal: Signal) -> Result<()> {
         record = Cow::Owned(container.root.read(&container.record.id)?);
     }
     let boot_id = container.root.boot_id()?;
-    let init = record.init(boot_id)?;
+    let init = record.init(&container.root)?;
     let mut reached = false;
     if signal == libc::SIGKILL && !record.own_pid_namespace {
         reached = kill_cgroup(&record, boot_id, DEATH)?;

@@ -1,10 +1,13 @@
 //! state, list, kill and delete on made-up containers with real processes.
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
 use crate::state::tests::{Sleeper, TempRoot, plant, record};
-use crate::state::{Dir, FIFO, GATE, Status};
+use crate::state::{Dir, FIFO, GATE, Root, STATUS, State, Status};
+use crate::sys::pidfd;
 use crate::{ErrorKind, ExitStatus};
 
 fn status(root: &TempRoot, id: &str) -> Status {
@@ -16,10 +19,17 @@ fn status_follows_from_process_and_gate() {
     let (root, mut init) = (TempRoot::new(), Sleeper::new());
     plant(&root, &record("c", Some(&init)));
     assert_eq!(status(&root, "c"), Status::Running);
-    std::fs::write(root.file("c", GATE), "").unwrap();
+    for name in [GATE, STATUS] {
+        std::fs::write(root.file("c", name), "").unwrap();
+    }
     assert_eq!(status(&root, "c"), Status::Creating);
     std::fs::rename(root.file("c", GATE), root.file("c", FIFO)).unwrap();
     assert_eq!(status(&root, "c"), Status::Created);
+    // In the middle of a start.
+    std::fs::remove_file(root.file("c", FIFO)).unwrap();
+    assert_eq!(status(&root, "c"), Status::Running);
+    std::fs::remove_file(root.file("c", STATUS)).unwrap();
+    assert_eq!(status(&root, "c"), Status::Running);
     // Ended and not reaped: the pid is still there, the container is not.
     init.0.kill().unwrap();
     let end = Instant::now() + Duration::from_secs(5);
@@ -68,6 +78,118 @@ fn a_pid_that_came_back_is_somebody_else() {
         assert!(stranger.is_alive());
         assert!(!root.0.join("c").exists());
     }
+}
+
+#[test]
+fn a_pid_that_came_back_as_a_thread_is_somebody_else() {
+    let root = TempRoot::new();
+    let stop = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let stop = &stop;
+        scope.spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            stop.wait();
+        });
+        let mut made = record("c", None);
+        made.init_process_pid = told.recv().unwrap();
+        made.init_process_start = 1;
+        for inode in [0, 1] {
+            made.init_process_inode = inode;
+            plant(&root, &made);
+            assert_eq!(status(&root, "c"), Status::Stopped);
+            root.runtime().delete("c", false).unwrap();
+        }
+        stop.wait();
+    });
+}
+
+/// Where the kernel numbers processes for good, the number on record decides, not the start time.
+#[test]
+fn a_pid_that_came_back_has_another_number() {
+    let (root, mut init) = (TempRoot::new(), Sleeper::new());
+    let pidfd = pidfd::open(init.pid()).unwrap();
+    if !pidfd::is_unique(pidfd.as_fd()) {
+        return;
+    }
+    let mut good = record("c", Some(&init));
+    good.init_process_inode = pidfd::inode(pidfd.as_fd()).unwrap();
+    let mut other = good.clone();
+    other.init_process_inode -= 1;
+    let mut unknown = good.clone();
+    unknown.init_process_inode = 0;
+    for (record, wanted) in [(&other, Status::Stopped), (&unknown, Status::Running), (&good, Status::Running)] {
+        std::fs::remove_dir_all(root.0.join("c")).ok();
+        plant(&root, record);
+        assert_eq!(status(&root, "c"), wanted);
+        assert_eq!(root.runtime().state("c").unwrap().status, wanted);
+        let found = root.runtime().container("c").unwrap();
+        assert_eq!(
+            (found.pidfd().is_some(), found.kill(0).is_ok()),
+            (wanted == Status::Running, wanted == Status::Running)
+        );
+    }
+    // As if the kernel did not.
+    let older = Arc::new(Root::open(&root.0).unwrap());
+    older.pidfs().set(false).unwrap();
+    assert_eq!(super::state::document(&older, &other.brief(), String::new()).unwrap().status, Status::Running);
+    init.0.kill().unwrap();
+    let end = Instant::now() + Duration::from_secs(5);
+    while status(&root, "c") != Status::Stopped {
+        assert!(Instant::now() < end, "an unreaped process has ended");
+    }
+    init.0.wait().unwrap();
+    assert_eq!(status(&root, "c"), Status::Stopped);
+}
+
+/// However the record is read, and whatever stands beside it.
+#[test]
+fn all_states_are_those_of_the_handles() {
+    let (root, init) = (TempRoot::new(), Sleeper::new());
+    let mut odd = record("odd", Some(&init));
+    odd.bundle = "/b \"\u{1}\u{e9}\\".into();
+    odd.annotations.insert("\"config\":".into(), "\n".into());
+    let mut long = record("long", Some(&init));
+    long.annotations.insert("a".into(), "x".repeat(crate::state::GLANCE));
+    let mut bare = record("bare", Some(&init));
+    bare.config.clear();
+    for record in [odd, long, bare, record("ended", None), record("plain", Some(&init))] {
+        plant(&root, &record);
+    }
+    // As one by hand, without the place of the config.
+    let by_hand = serde_json::to_string(&record("by-hand", Some(&init))).unwrap();
+    plant(&root, &record("by-hand", None));
+    std::fs::write(root.file("by-hand", "state.json"), by_hand).unwrap();
+    plant(&root, &record("broken", None));
+    std::fs::write(root.file("broken", "state.json"), "{").unwrap();
+    std::fs::create_dir(root.0.join("not an id")).unwrap();
+    let text = |state: crate::Result<State>| match state {
+        Ok(state) => serde_json::to_string(&state).unwrap(),
+        Err(error) => error.to_string(),
+    };
+    let runtime = root.runtime();
+    let handles = runtime.list().unwrap().into_iter().map(|entry| entry.and_then(|container| container.state()));
+    let handles: Vec<String> = handles.map(text).collect();
+    let states: Vec<String> = runtime.states().unwrap().into_iter().map(text).collect();
+    assert_eq!(states, handles);
+    assert_eq!(states.len(), 8);
+    assert!(states.iter().filter(|state| state.contains("running")).count() == 5, "{states:?}");
+    // `state` has no owner.
+    let mut state = runtime.state("odd").unwrap();
+    assert_eq!(state.owner, "");
+    state.owner = crate::state::Owners::read().name(0);
+    assert!(states.contains(&text(Ok(state))));
+}
+
+/// A look at the record just before create comes to its end.
+#[test]
+fn a_create_that_ends_under_the_look_is_seen() {
+    let (root, init) = (TempRoot::new(), Sleeper::new());
+    plant(&root, &record("c", Some(&init)));
+    let opened = Arc::new(Root::open(&root.0).unwrap());
+    let early = record("c", None);
+    let state = super::state::document(&opened, &early.brief(), String::new()).unwrap();
+    assert_eq!((state.status, state.pid), (Status::Running, Some(init.pid())));
 }
 
 #[test]
@@ -126,7 +248,9 @@ fn delete_wants_a_stopped_container_or_force() {
 fn delete_takes_a_created_container() {
     let (root, init) = (TempRoot::new(), Sleeper::new());
     plant(&root, &record("c", Some(&init)));
-    std::fs::write(root.file("c", FIFO), "").unwrap();
+    for name in [FIFO, STATUS] {
+        std::fs::write(root.file("c", name), "").unwrap();
+    }
     root.runtime().delete("c", false).unwrap();
     assert!(!init.is_alive());
     assert!(!root.0.join("c").exists());

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_family_is_the_session_and_all_descendants() {
-        let stat = |parent, session, state| Stat { state, parent, session, start: 9, sigignore: 0 };
+        let stat = |parent, session, state| Stat { state, parent, session, threads: 1, start: 9, sigignore: 0 };
         let all = [
             (1, stat(0, 1, 'S')),
             (10, stat(1, 10, 'S')),

@@ -50,7 +50,7 @@ fn gets_the_state_its_environment_its_directory_and_nothing_else() {
     let leak = File::open("/dev/null").unwrap();
     nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let script = "cat >state; pwd >cwd; cat /proc/self/environ >environ; ls -l /proc/$$/fd >fds; cat /proc/$$/stat >stat; \
-                  grep Sig /proc/$$/status >signals";
+                  grep Sig /proc/self/status >signals";
     run_in(&place.0, &shell(script), "the state").unwrap();
     assert_eq!(place.read("state"), "the state");
     assert_eq!(place.read("cwd").trim(), place.0.to_str().unwrap());
