@@ -37,6 +37,8 @@ scenario "run" 0 "hello" "$RUN" --rm bb echo hello
 scenario "run: exit status" 43 "" "$RUN" --rm bb sh -c 'exit 43'
 scenario "run: missing program is 127" 127 "*no/such*" "$RUN" --rm bb /no/such
 scenario "run: not in PATH is 127" 127 "*executable file not found in*PATH*" "$RUN" --rm bb nosuch
+scenario "run: not in PATH, of which a part is another's, is 127" 127 "*executable file not found in*PATH*" "$RUN" --rm -u 1000 -e PATH=/root:/bin --tmpfs /root:mode=700 bb nosuch
+scenario "run: a file on a directory is explained" 125 "*Are you trying to mount a directory onto a file*" "$RUN" --rm -v /etc/passwd:/tmp bb true
 scenario "run: program that is no program is 126" 126 "*" "$RUN" --rm bb /etc
 scenario "run: wrong flag is 125" 125 "*" "$RUN" --rm --no-such-flag bb true
 scenario "run -i: stdin" 0 "12" sh -c "echo hello world | $RUN -i --rm bb wc -c"
