@@ -169,7 +169,11 @@ fn record_cut_short(t: &Test) -> Outcome {
     let file = t.state.join(&t.id).join("state.json");
     let text = fs::read(&file)?;
     let config = text.windows(9).position(|part| part == b"\"config\":").unwrap_or(text.len());
+    // The config is nothing that `state` shows.
     fs::write(&file, &text[..config + 20])?;
+    check_eq!(t.state()?["pid"], json!(pid), "the process of a record without its end");
+    t.fails(&["delete", &t.id], "delete --force")?;
+    fs::write(&file, &text[..config - 20])?;
     t.fails(&["state", &t.id], "state.json")?;
     t.fails(&["delete", &t.id], "delete --force")?;
     t.delete()?;
