@@ -10,7 +10,7 @@ fn main() {
     // The script is for linkers that know INSERT (ld, lld); a build with another one says no.
     let wanted = is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_ARCH", "x86_64")
-        && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && (is("CARGO_CFG_TARGET_ENV", "gnu") || is("CARGO_CFG_TARGET_ENV", "musl"))
         && !is("RUNTIME_HOT_SECTIONS", "no");
     if let (true, Ok(here)) = (wanted, env::var("CARGO_MANIFEST_DIR")) {
         println!("cargo::rustc-link-arg-bin=runtime=-Wl,-T,{}", Path::new(&here).join("hot.ld").display());

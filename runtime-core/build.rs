@@ -41,6 +41,10 @@ fn rustc() -> Command {
     rustc.args(["-Copt-level=s", "-Cpanic=abort", "-Ccodegen-units=1", "-Cdebuginfo=0", "-Crelocation-model=static"]);
     rustc.args(["-Cforce-unwind-tables=no", "-Coverflow-checks=off", "-Cdebug-assertions=off"]);
     rustc.args(["-Ctarget-feature=+crt-static", "-Cembed-bitcode=yes"]);
+    if variable("CARGO_CFG_TARGET_ENV") == "musl" {
+        // The stage brings its own start.
+        rustc.arg("-Clink-self-contained=no");
+    }
     rustc
 }
 

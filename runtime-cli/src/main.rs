@@ -45,6 +45,11 @@ use log::Logger;
 use print::ListFormat;
 use run::Manner;
 
+/// musl's is slow.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const FAILURE: i32 = 1;
 /// What runc's argument parser exits with for a command it does not know.
 const UNKNOWN_COMMAND: i32 = 3;

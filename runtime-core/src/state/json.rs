@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Brief;
 use crate::spec::Map;
-use crate::sys::fd::patiently;
+use crate::sys::fd::{patiently, rename_new};
 use crate::{Error, ErrorKind, Result};
 
 /// The record's file.
@@ -298,7 +298,7 @@ pub(super) fn write(dir: BorrowedFd<'_>, record: &Record) -> Result<()> {
 
 /// The same, unless there is a record: false.
 pub(super) fn write_first(dir: BorrowedFd<'_>, record: &Record) -> Result<bool> {
-    let rename = || match renameat2(dir, TEMPORARY, dir, NAME, RenameFlags::RENAME_NOREPLACE) {
+    let rename = || match rename_new(dir, TEMPORARY, NAME) {
         // The file system cannot; the lock keeps others from coming in between.
         Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(dir, NAME, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Err(Errno::EEXIST),

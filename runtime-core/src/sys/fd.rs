@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use nix::NixPath;
 use nix::errno::Errno;
 
 /// How long openat2(2) may be unsure.
@@ -65,4 +66,17 @@ pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Re
     // SAFETY: the limit outlives the call; no old one is asked for.
     let result = unsafe { libc::prlimit64(pid, resource as _, &raw const limit, std::ptr::null_mut()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// renameat2(2) within a directory, where nothing is called `to` yet. By number: not every C library has it.
+pub(crate) fn rename_new(dir: BorrowedFd<'_>, from: &str, to: &str) -> nix::Result<()> {
+    const RENAME_NOREPLACE: libc::c_uint = 1;
+    let fd = dir.as_raw_fd();
+    let done = from.with_nix_path(|from| {
+        to.with_nix_path(|to| {
+            // SAFETY: both names are NUL-terminated and outlive the call.
+            unsafe { libc::syscall(libc::SYS_renameat2, fd, from.as_ptr(), fd, to.as_ptr(), RENAME_NOREPLACE) }
+        })
+    })??;
+    Errno::result(done).map(drop)
 }
