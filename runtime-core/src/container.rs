@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::runtime::Launcher;
@@ -50,6 +51,8 @@ pub struct Container {
     ear: Mutex<Option<UnixDatagram>>,
     /// The recorded config, once it was parsed: for the next exec.
     config: Mutex<Option<Spec>>,
+    /// The first process was reaped through this handle.
+    ended: AtomicBool,
     /// Opened when first asked for: `state` and `list` do without.
     pidfd: OnceLock<Arc<OwnedFd>>,
 }
@@ -67,6 +70,7 @@ impl Container {
             console: Mutex::new(None),
             ear: Mutex::new(None),
             config: Mutex::new(None),
+            ended: AtomicBool::new(false),
             pidfd: OnceLock::new(),
         }
     }
@@ -89,6 +93,16 @@ impl Container {
     pub(crate) fn hearing(mut self, ear: Option<UnixDatagram>) -> Self {
         self.ear = Mutex::new(ear);
         self
+    }
+
+    /// Notes that the first process was reaped.
+    pub(crate) fn has_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted: then nobody need look for it.
+    pub(crate) fn is_known_to_have_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Keeps the recorded config for who asks next.

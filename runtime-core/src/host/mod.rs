@@ -14,8 +14,9 @@ mod user;
 pub struct HostFacts {
     /// The caller's effective user id.
     pub euid: u32,
-    /// The caller's effective group id.
-    pub egid: u32,
+    /// The caller's effective group id. Only known where he may not map any ids he likes.
+    #[serde(default)]
+    pub egid: Option<u32>,
     /// The caller's permitted capabilities, as a bit set.
     pub capabilities: u64,
     /// The caller is in a user namespace that is not the first.
@@ -50,7 +51,7 @@ impl HostFacts {
         let admin = has(capabilities, SYS_ADMIN);
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
-            egid: nix::unistd::getegid().as_raw(),
+            egid: group(capabilities),
             user_namespace,
             owns_mounts: admin && (!user_namespace || user::owns_mounts()),
             groups_are_fixed: user_namespace && user::groups_are_fixed(),
@@ -67,13 +68,14 @@ impl HostFacts {
     /// The caller alone: what the plan of an exec depends on.
     pub(crate) fn of_caller() -> Self {
         let user_namespace = user::is_nested();
+        let capabilities = crate::sys::caps::permitted();
         Self {
             euid: nix::unistd::geteuid().as_raw(),
-            egid: nix::unistd::getegid().as_raw(),
+            egid: group(capabilities),
             user_namespace,
             owns_mounts: false,
             groups_are_fixed: user_namespace && user::groups_are_fixed(),
-            capabilities: crate::sys::caps::permitted(),
+            capabilities,
             kcore: false,
             apparmor: false,
             selinux: false,
@@ -115,9 +117,7 @@ impl HostFacts {
 
     /// True if the caller may map any ids of his user namespace.
     pub fn maps_ids(&self) -> bool {
-        const SETGID: u32 = 6;
-        const SETUID: u32 = 7;
-        has(self.capabilities, SETGID) && has(self.capabilities, SETUID)
+        map_ids(self.capabilities)
     }
 
     /// True if the caller is not root of the host: then lacking rights on cgroups is no surprise.
@@ -127,6 +127,18 @@ impl HostFacts {
 }
 
 const SYS_ADMIN: u32 = 21;
+
+/// The right to map any ids of the own user namespace.
+fn map_ids(capabilities: u64) -> bool {
+    const SETGID: u32 = 6;
+    const SETUID: u32 = 7;
+    has(capabilities, SETGID) && has(capabilities, SETUID)
+}
+
+/// The caller's group, where that matters.
+fn group(capabilities: u64) -> Option<u32> {
+    (!map_ids(capabilities)).then(|| nix::unistd::getegid().as_raw())
+}
 
 fn has(capabilities: u64, bit: u32) -> bool {
     capabilities >> bit & 1 == 1

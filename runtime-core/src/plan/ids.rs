@@ -55,7 +55,11 @@ pub(super) fn maps(cx: &mut Context<'_>, new_user: bool, joined_user: bool) -> O
     }
     check(cx, "/linux/uidMappings", &uid);
     check(cx, "/linux/gidMappings", &gid);
-    Some(IdMaps { deny_setgroups: !cx.facts.maps_ids() && is_own(&gid, cx.facts.egid), uid, gid })
+    Some(IdMaps {
+        deny_setgroups: !cx.facts.maps_ids() && cx.facts.egid.is_some_and(|own| is_own(&gid, own)),
+        uid,
+        gid,
+    })
 }
 
 /// True if only the caller himself is mapped, which takes no rights but this one: that groups stay as they are.

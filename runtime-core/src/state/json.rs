@@ -1,7 +1,7 @@
 //! `state.json`: the record of one container, and how it gets to disk and back.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::Brief;
+use super::{Brief, GLANCE};
 use crate::spec::Map;
 use crate::sys::fd::{patiently, rename_new};
 use crate::{Error, ErrorKind, Result};
@@ -271,6 +271,13 @@ fn read_text(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
 
 /// All of an open record, up to a limit for what never ends.
 fn read_file(mut file: File) -> Result<Vec<u8>> {
+    // As a rule it fits, and one read is all of it. What has no end, or is no record at all, gets a closer look.
+    let mut text = vec![0; GLANCE];
+    let length = file.read(&mut text).unwrap_or(0);
+    if length < GLANCE && text.get(..length).is_some_and(|text| text.ends_with(b"}")) {
+        text.truncate(length);
+        return Ok(text);
+    }
     let fail = |e: std::io::Error| Error::io("read the container's record", format!("read({NAME:?})"), e);
     let stat = fstat(&file).map_err(|e| fail(e.into()))?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
@@ -281,7 +288,8 @@ fn read_file(mut file: File) -> Result<Vec<u8>> {
         return Err(bad(format!("{size} bytes are more than the {MAX} that are read")));
     }
     // The file is replaced as a whole and never grows, so one read of its size is all of it.
-    let mut text = vec![0; size as usize];
+    file.rewind().map_err(fail)?;
+    text.resize(size as usize, 0);
     file.read_exact(&mut text).map_err(|e| match e.kind() {
         std::io::ErrorKind::UnexpectedEof => bad("cut short while it was read".into()),
         _ => fail(e),

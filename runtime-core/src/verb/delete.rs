@@ -36,7 +36,7 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 /// Deletes the container of this handle, but not another one that has taken its id since.
 pub(crate) fn delete_container(container: &Container, force: bool) -> Result<()> {
     let record = &container.record;
-    delete_from(container.root.clone(), &record.id, Some(&record.created), force, container.log.as_ref())
+    delete_from(container.root.clone(), &record.id, Some(container), force, container.log.as_ref())
 }
 
 /// What is not there is not there: for `force`, that is all that was asked.
@@ -44,7 +44,9 @@ fn absent(force: bool) -> Result<()> {
     if force { Ok(()) } else { Err(not_found()) }
 }
 
-fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, log: Option<&Log>) -> Result<()> {
+/// `known`: the handle of the one that is meant.
+fn delete_from(root: Arc<Root>, id: &str, known: Option<&Container>, force: bool, log: Option<&Log>) -> Result<()> {
+    let created = known.map(|known| known.record.created.as_str());
     let locked = Dir::open_at(root, id).and_then(|mut dir| lock(&mut dir, created, force).map(|()| dir));
     let dir = match locked {
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(force),
@@ -63,7 +65,10 @@ fn delete_from(root: Arc<Root>, id: &str, created: Option<&str>, force: bool, lo
         Err(error) => return Err(error),
     };
     let boot_id = dir.root().boot_id()?;
-    let init = record.init(dir.root())?;
+    let init = match known {
+        Some(known) if known.is_known_to_have_ended() => Init::Gone,
+        _ => record.init(dir.root())?,
+    };
     permit(&dir, &record, &init, force)?;
     let deadline = Instant::now() + PATIENCE;
     if !record.no_hooks {

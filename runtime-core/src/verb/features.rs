@@ -188,7 +188,7 @@ fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
 fn is_planned(config: &Value) -> bool {
     let facts = HostFacts {
         euid: 0,
-        egid: 0,
+        egid: None,
         capabilities: u64::MAX,
         user_namespace: false,
         owns_mounts: true,

@@ -128,7 +128,8 @@ pub(super) fn take_back(record: &Record) {
 /// Waits for the first process, a child of the caller, and reaps it.
 pub(crate) fn wait(container: &Container) -> Result<ExitStatus> {
     let pidfd = container.pidfd().ok_or_else(not_running)?;
-    pidfd::reap(pidfd).map_err(|error| {
+    let reaped = pidfd::reap(pidfd).inspect(|_| container.has_ended());
+    reaped.map_err(|error| {
         let error = Error::io("wait for the container", "waitid(P_PIDFD)", error);
         if error.errno() == Some(libc::ECHILD) {
             return error.with_hint("only the process that created the container can wait for it, once");
