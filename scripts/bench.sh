@@ -4,9 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release -p runtime-cli -p conformance
+RUNTIME=${RUNTIME:-$(scripts/build.sh)}
+export RUNTIME
+cargo build --release -p conformance
 program="target/$(uname -m)-unknown-linux-gnu/release/conformance"
 if [ "$(id -u)" -eq 0 ]; then
   exec "$program" bench "$@"
 fi
-exec sudo "$program" bench "$@"
+exec sudo RUNTIME="$RUNTIME" "$program" bench "$@"

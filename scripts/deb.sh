@@ -33,8 +33,9 @@ build() {
   local out=$1 version arch tree target bytes
   version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
   arch=$(dpkg --print-architecture)
-  target=${CARGO_TARGET_DIR:-target}/$(uname -m)-unknown-linux-gnu
-  cargo build --quiet --release -p runtime-cli --bin runtime
+  target=$(scripts/build.sh target)
+  cargo build --quiet --release -p runtime-cli --bin runtime --target "$target"
+  target=${CARGO_TARGET_DIR:-target}/$target
   tree=$(mktemp -d)
   # The generator needs no optimising, and a debug build of it is often there already.
   cargo run --quiet -p runtime-cli --example generate -- man "$tree/usr/share/man/man8"

@@ -10,8 +10,7 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 
-cargo build --release -p runtime-cli
-runtime="$PWD/target/$(uname -m)-unknown-linux-gnu/release/runtime"
+runtime=$(scripts/build.sh)
 work=$(mktemp -d)
 id="demo-$$"
 

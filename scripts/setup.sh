@@ -37,3 +37,9 @@ if ! command -v cargo >/dev/null; then
   echo "setup: cargo is missing: install Rust from https://rustup.rs" >&2
   exit 1
 fi
+
+# What scripts/build.sh links with, where rustup can fetch it.
+musl=$(uname -m)-unknown-linux-musl
+if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$musl/lib" ] && command -v rustup >/dev/null; then
+  timeout 90 rustup target add "$musl" >/dev/null 2>&1 || echo "setup: Rust for $musl cannot be fetched: glibc will do"
+fi

@@ -42,22 +42,21 @@ skip() {
   skipped=$((skipped + 1))
 }
 
-target=target/$(uname -m)-unknown-linux-gnu
-
 phase setup scripts/setup.sh
 phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --all-targets -- -D warnings
 phase "unit tests" cargo test --workspace --exclude conformance
 phase tidy cargo test -p conformance --test tidy --test spec
 phase "harness tests" cargo test -p conformance --lib --bins
-phase "release build" cargo build --release -p runtime-cli
+phase "release build" scripts/build.sh
+runtime=$(scripts/build.sh 2>/dev/null)
 
 # The binary we ship, by both entries, and as controls the host's runc and crun; all in a mount namespace in which the
 # host is read-only (conformance/src/isolate.rs).
 if [ "$(id -u)" -eq 0 ]; then
-  phase conformance env RUNTIME="$PWD/$target/release/runtime" cargo test -p conformance --test conformance
+  phase conformance env RUNTIME="$runtime" cargo test -p conformance --test conformance
   # The OCI runtime-tools' programs, a minute each at most; Go builds them once (docs/runtime-tools.md).
-  phase "runtime-tools" env RUNTIME="$PWD/$target/release/runtime" timeout 600 \
+  phase "runtime-tools" env RUNTIME="$runtime" timeout 600 \
     cargo run --quiet -p conformance --bin conformance -- runtime-tools
 else
   skip conformance "needs root"
@@ -65,10 +64,10 @@ else
 fi
 
 # The same binary under Podman, Docker, containerd and Buildah (docs/engines.md). It installs them, and skips what it cannot.
-phase engines conformance/engines/run.sh --phase "$target/release/runtime"
+phase engines conformance/engines/run.sh --phase "$runtime"
 phase package scripts/deb.sh --test
 # systemd, pure cgroup v2, AppArmor, Podman under systemd, and other kernels: in virtual machines, in at most 12 minutes.
-phase guest env RUNTIME="$PWD/$target/release/runtime" scripts/guest-lane.sh
+phase guest env RUNTIME="$runtime" scripts/guest-lane.sh
 
 if ! command -v cargo-fuzz >/dev/null; then
   timeout 600 cargo install cargo-fuzz --locked --quiet || echo "cargo-fuzz cannot be installed"
