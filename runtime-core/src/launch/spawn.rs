@@ -287,7 +287,7 @@ fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> io::Result<T> {
 
 /// As after `pthread_sigmask` with all: but for those that cannot be blocked, and those the C library keeps for itself.
 fn blocks_all(mask: &SigSet) -> bool {
-    const NEVER: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
+    const NEVER: [i32; 5] = [libc::SIGKILL, libc::SIGSTOP, 32, 33, 34];
     // SAFETY: reads the set only.
     let blocked = |signal| unsafe { libc::sigismember(mask.as_ref(), signal) } == 1;
     (1..=libc::SIGRTMAX()).all(|signal| NEVER.contains(&signal) || blocked(signal))
