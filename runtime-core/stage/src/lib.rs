@@ -36,6 +36,7 @@ pub mod seccomp;
 pub mod session;
 pub mod sys;
 pub mod sysctl;
+pub mod target;
 pub mod tty;
 pub mod uts;
 pub mod wire;

@@ -4,14 +4,14 @@ use crate::attribute::{self, propagate};
 use crate::copy;
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::{Io, message};
-use crate::path::{self, Make, Place};
+use crate::path;
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, O_DIRECTORY, O_NOFOLLOW,
-    OPEN_TREE_CLONE, Stat, errno, ms,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, PROC_MAGIC,
+    Stat, errno, ms,
 };
+use crate::target::{self, Cover, Target};
 use crate::wire::{FsOption, List, Mount, NO_SLOT, Plan, Z, flag, mount_flag, mount_kind};
 
-const PROC_MAGIC: u64 = 0x9fa0;
 /// Inode of the root of every procfs.
 const PROC_ROOT: u64 = 1;
 
@@ -135,7 +135,7 @@ fn bind<'a>(
     {
         return Err(Fail::refuse(Refusal::NotProcfs));
     }
-    target(plan, root, mount, &Cover::Clone(tree), folder)?.cover(tree)?;
+    target::find(plan, root, mount, &Cover::Clone(tree), folder)?.cover(tree)?;
     dress(plan, io, mount, tree)?;
     if mount.slot == NO_SLOT {
         sys::close(tree);
@@ -152,7 +152,7 @@ fn filesystem<'a>(
     folder: &mut path::Folder<'a>,
     mount: &Mount,
 ) -> Result<(i32, bool)> {
-    let target = target(plan, root, mount, &Cover::Filesystem, folder)?;
+    let target = target::find(plan, root, mount, &Cover::Filesystem, folder)?;
     let plain = target.plain;
     if mount.flags & mount_flag::BY_MOUNT != 0 {
         return by_mount(plan, io, root, mount, target.open()?).map(|()| (-1, plain));
@@ -204,126 +204,6 @@ fn bind_instead(plan: &Plan<'_>, io: &Io, mount: &Mount, target: &Target) -> Res
     propagate(plan, io, tree, mount.propagation)?;
     attribute::set(io, tree, AT_RECURSIVE, mount.attr_set, mount.attr_clear)?;
     for_the_tree(mount, tree)
-}
-
-/// Where a mount goes.
-struct Target {
-    place: Place,
-    /// Its name led through no link.
-    plain: bool,
-}
-
-impl Target {
-    /// Attaches a mount, and is done with.
-    fn cover(&self, mount: i32) -> Result<()> {
-        match sys::move_mount_to(mount, self.place.fd, self.place.name.z()) {
-            // What mount(2) says of it, which engines match to explain it.
-            Err(fail) if fail.is(errno::EINVAL) && self.is_another_kind(mount)? => {
-                return Err(Fail { errno: errno::ENOTDIR, ..fail });
-            }
-            moved => moved?,
-        }
-        if self.place.name.z().is_empty() {
-            sys::close(self.place.fd);
-        }
-        Ok(())
-    }
-
-    /// Whether one of the two is a directory and the other is not.
-    fn is_another_kind(&self, mount: i32) -> Result<bool> {
-        let (place, mount) = (sys::stat(self.place.fd, self.place.name.z())?, sys::stat(mount, Z::EMPTY)?);
-        Ok(place.is(Stat::DIRECTORY) != mount.is(Stat::DIRECTORY))
-    }
-
-    /// The place itself, open.
-    fn open(&self) -> Result<i32> {
-        let Place { fd, name, .. } = &self.place;
-        if name.z().is_empty() { Ok(*fd) } else { path::open(*fd, name.z(), O_DIRECTORY | O_NOFOLLOW) }
-    }
-}
-
-/// What goes there.
-enum Cover {
-    Filesystem,
-    Clone(i32),
-}
-
-impl Cover {
-    /// What it must go on.
-    fn shape(&self) -> Result<Make> {
-        match self {
-            Self::Clone(tree) if !sys::stat(*tree, Z::EMPTY)?.is(Stat::DIRECTORY) => Ok(Make::File),
-            _ => Ok(Make::Directory),
-        }
-    }
-
-    /// A place reached through no link, see [`path::make_plain`]. Whether a clone fits what is there, the kernel sees.
-    fn place<'a>(&self, folder: &mut path::Folder<'a>, root: i32, path: Z<'a>) -> Result<Place> {
-        if matches!(self, Self::Filesystem) {
-            return path::make_plain(folder, root, path);
-        }
-        if let Some(fd) = path::find_plain(root, path, 0)? {
-            return Ok(Place::of((fd, true)));
-        }
-        match self.shape()? {
-            Make::Directory => path::make_plain_missing(folder, root, path),
-            Make::File => path::walk_plain(root, path, Make::File).map(|fd| Place::of((fd, false))),
-        }
-    }
-}
-
-/// Finds where a mount goes, or makes it.
-///
-/// What the plan checked of the destination it checked by name, so a destination that turns out to lead through a
-/// link is checked again here.
-fn target<'a>(
-    plan: &Plan<'a>,
-    root: i32,
-    mount: &Mount,
-    cover: &Cover,
-    folder: &mut path::Folder<'a>,
-) -> Result<Target> {
-    let path = plan.text(mount.target)?;
-    if mount.flags & mount_flag::TARGET_ITSELF != 0 {
-        // What is above its last component may be a link.
-        folder.leave();
-        return target_itself(root, path, cover.shape()?).map(|found| Target { place: Place::of(found), plain: false });
-    }
-    let ordinary = mount.flags & mount_flag::ORDINARY_DIRECTORY != 0;
-    match cover.place(folder, root, path) {
-        Err(fail) if ordinary && (fail.is(errno::ELOOP) || fail.is(errno::ENOTDIR)) => {
-            return Err(Fail::refuse(Refusal::NotOrdinaryDirectory));
-        }
-        Err(fail) if fail.is(errno::ELOOP) => {}
-        result => return result.map(|place| Target { place, plain: true }),
-    }
-    // It may lead above the folder, and what is mounted there covers it.
-    folder.leave();
-    let (fd, existed) = match path::open(root, path, 0) {
-        Err(fail) if fail.is(errno::ENOENT) => (path::make(root, path, cover.shape()?)?, false),
-        result => (result?, true),
-    };
-    let (there, top) = (sys::stat(fd, Z::EMPTY)?, sys::stat(root, Z::EMPTY)?);
-    if there.inode == top.inode && there.mount == top.mount {
-        return Err(Fail::refuse(Refusal::MountOnRoot));
-    }
-    if sys::filesystem_magic(fd)? == PROC_MAGIC {
-        return Err(Fail::refuse(Refusal::InsideProc));
-    }
-    Ok(Target { place: Place::of((fd, existed)), plain: false })
-}
-
-/// As [`target`], but a link at the end of the path is not followed: it is what is covered.
-fn target_itself(root: i32, path: Z<'_>, shape: Make) -> Result<(i32, bool)> {
-    let mut name = path::Name::new();
-    let parent = path::parent(root, &path, &mut name)?;
-    let done = match sys::filesystem_magic(parent) {
-        Ok(PROC_MAGIC) => Err(Fail::refuse(Refusal::InsideProc)),
-        Ok(_) => path::make_itself(parent, &name, shape),
-        Err(fail) => Err(fail),
-    };
-    sys::close(parent);
-    done
 }
 
 fn make_filesystem(plan: &Plan<'_>, mount: &Mount, covered: Option<i32>) -> Result<i32> {
@@ -391,12 +271,7 @@ fn remount(plan: &Plan<'_>, io: &Io, root: i32, mount: &Mount) -> Result<()> {
 
 /// What comes after attaching: propagation, one call each as mount(8) does, then attributes, the recursive ones last.
 fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
-    // Of a single mount both are changed at once.
-    let single = mount.kind == mount_kind::BIND && mount.flags & mount_flag::RECURSIVE == 0;
-    let with = match plan.items(mount.propagation).next() {
-        Some((_, only)) if single && mount.propagation.count == 1 => u64::from(only?) & !ms::REC,
-        _ => 0,
-    };
+    let with = one_propagation(plan, mount)?;
     if with == 0 || mount.attr_set | mount.attr_clear | mount.attr_relax == 0 {
         propagate(plan, io, fd, mount.propagation)?;
     }
@@ -407,6 +282,15 @@ fn dress(plan: &Plan<'_>, io: &Io, mount: &Mount, fd: i32) -> Result<()> {
         relax(io, fd, mount, mount.attr_relax & !locked, with)?;
     }
     for_the_tree(mount, fd)
+}
+
+/// The propagation of a single mount, where it is one alone: it is changed together with the attributes. 0: there is none.
+fn one_propagation(plan: &Plan<'_>, mount: &Mount) -> Result<u64> {
+    let single = mount.kind == mount_kind::BIND && mount.flags & mount_flag::RECURSIVE == 0;
+    match plan.items(mount.propagation).next() {
+        Some((_, only)) if single && mount.propagation.count == 1 => Ok(u64::from(only?) & !ms::REC),
+        _ => Ok(0),
+    }
 }
 
 /// What a mount from outside has that the root of a user namespace may not take away. Had we cloned it in here, the

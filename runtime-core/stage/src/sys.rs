@@ -4,7 +4,7 @@
 //! retries, logs or allocates.
 #![allow(unsafe_code)]
 
-use crate::arch::{self, syscall};
+use crate::arch;
 use crate::fail::{Fail, Result};
 use crate::wire::{Scheduler, Z};
 
@@ -46,84 +46,6 @@ mod nr {
     pub const OPEN_TREE_ATTR: usize = 467;
 }
 
-/// The caller's working directory, as a directory descriptor.
-pub const AT_FDCWD: i32 = -100;
-/// The call is about the descriptor itself.
-pub const AT_EMPTY_PATH: u32 = 0x1000;
-/// The last component is not followed.
-pub const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
-/// A whole tree of mounts.
-pub const AT_RECURSIVE: u32 = 0x8000;
-/// Check access with the effective ids.
-pub const AT_EACCESS: u32 = 0x200;
-
-pub use arch::{O_DIRECTORY, O_NOFOLLOW};
-/// Close on exec.
-pub const O_CLOEXEC: i32 = 0o2_000_000;
-/// A descriptor that only names a file.
-pub const O_PATH: i32 = 0o10_000_000;
-/// Create.
-pub const O_CREAT: i32 = 0o100;
-/// Must not exist.
-pub const O_EXCL: i32 = 0o200;
-/// Write only.
-pub const O_WRONLY: i32 = 1;
-/// Read and write.
-pub const O_RDWR: i32 = 2;
-/// Never the controlling terminal.
-pub const O_NOCTTY: i32 = 0o400;
-/// Do not wait.
-pub const O_NONBLOCK: i32 = 0o4000;
-
-/// No mount is crossed.
-pub const RESOLVE_NO_XDEV: u64 = 0x01;
-/// Magic links (`/proc/self/fd/N`) are not followed.
-pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
-/// No link at all is followed.
-pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
-/// The path stays below the directory.
-pub const RESOLVE_BENEATH: u64 = 0x08;
-/// The directory is the root for links and "..".
-pub const RESOLVE_IN_ROOT: u64 = 0x10;
-
-/// Clone a mount.
-pub const OPEN_TREE_CLONE: u32 = 1;
-/// Close on exec.
-pub const OPEN_TREE_CLOEXEC: u32 = O_CLOEXEC as u32;
-/// move_mount: the source is the descriptor itself.
-pub const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
-/// move_mount: the target is the descriptor itself.
-pub const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
-/// MOUNT_ATTR_RDONLY.
-pub const MOUNT_ATTR_RDONLY: u64 = 1;
-/// fsconfig: a flag option.
-pub const FSCONFIG_SET_FLAG: u32 = 0;
-/// fsconfig: a string option.
-pub const FSCONFIG_SET_STRING: u32 = 1;
-/// fsconfig: make the superblock.
-pub const FSCONFIG_CMD_CREATE: u32 = 6;
-
-/// mount(2) flags used by the stage itself.
-#[allow(missing_docs)]
-pub mod ms {
-    pub const RDONLY: u64 = 1;
-    pub const NOSUID: u64 = 2;
-    pub const NODEV: u64 = 4;
-    pub const NOEXEC: u64 = 8;
-    pub const REMOUNT: u64 = 32;
-    pub const NOSYMFOLLOW: u64 = 256;
-    pub const NOATIME: u64 = 1024;
-    pub const NODIRATIME: u64 = 2048;
-    pub const BIND: u64 = 4096;
-    pub const REC: u64 = 16384;
-    pub const UNBINDABLE: u64 = 1 << 17;
-    pub const PRIVATE: u64 = 1 << 18;
-    pub const SLAVE: u64 = 1 << 19;
-    pub const SHARED: u64 = 1 << 20;
-    pub const RELATIME: u64 = 1 << 21;
-    pub const STRICTATIME: u64 = 1 << 24;
-}
-
 /// CLONE_NEW* bits and clone flags.
 #[allow(missing_docs)]
 pub mod clone {
@@ -156,7 +78,7 @@ macro_rules! call {
     (@ $nr:expr; $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr, $($rest:tt)*) => {
         // SAFETY: every pointer comes from a live reference or a NUL-terminated `Z` of this call's scope,
         // with the length the kernel is told; descriptors and flags are plain numbers the kernel checks.
-        check($nr, unsafe { syscall($nr, $a, $b, $c, $d, $e, $f) })
+        $crate::sys::check($nr, unsafe { $crate::arch::syscall($nr, $a, $b, $c, $d, $e, $f) })
     };
     (@ $nr:expr; $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => { call!(@ $nr; $a, $b, $c, $d, $e, $f,) };
 }
@@ -208,300 +130,6 @@ pub fn dup3(from: i32, to: i32, flags: i32) -> Result<()> {
 /// fcntl(2) with a number as argument.
 pub fn fcntl(fd: i32, command: i32, argument: u32) -> Result<usize> {
     call!(arch::SYS_FCNTL, fd, command, argument)
-}
-
-#[repr(C)]
-struct OpenHow {
-    flags: u64,
-    mode: u64,
-    resolve: u64,
-}
-
-/// openat2(2), close-on-exec, retried for a bounded number of EAGAINs (renames elsewhere in the tree).
-pub fn openat2(dir: i32, path: Z<'_>, flags: i32, mode: u32, resolve: u64) -> Result<i32> {
-    let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: u64::from(mode), resolve };
-    let mut tries = 0;
-    loop {
-        match call!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
-            Err(fail) if fail.is(errno::EAGAIN) && tries < 4096 => tries += 1,
-            result => return result.map(|fd| fd as i32),
-        }
-    }
-}
-
-/// openat(2), close-on-exec. Only for names without a slash below a directory that is ours.
-pub fn openat(dir: i32, name: Z<'_>, flags: i32, mode: u32) -> Result<i32> {
-    call!(arch::SYS_OPENAT, dir, name.as_ptr(), flags | O_CLOEXEC, mode).map(|fd| fd as i32)
-}
-
-/// mkdirat(2).
-pub fn mkdirat(dir: i32, name: Z<'_>, mode: u32) -> Result<()> {
-    call!(arch::SYS_MKDIRAT, dir, name.as_ptr(), mode).map(drop)
-}
-
-/// mknodat(2).
-pub fn mknodat(dir: i32, name: Z<'_>, mode: u32, device: u64) -> Result<()> {
-    call!(arch::SYS_MKNODAT, dir, name.as_ptr(), mode, device).map(drop)
-}
-
-/// A device number as mknod(2) takes it.
-pub fn makedev(major: u32, minor: u32) -> u64 {
-    let (major, minor) = (u64::from(major), u64::from(minor));
-    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
-}
-
-/// fchmodat(2); a last component that is a link would be followed.
-pub fn chmod(dir: i32, name: Z<'_>, mode: u32) -> Result<()> {
-    call!(arch::SYS_FCHMODAT, dir, name.as_ptr(), mode).map(drop)
-}
-
-/// unlinkat(2) of a file.
-pub fn unlinkat(dir: i32, name: Z<'_>) -> Result<()> {
-    call!(arch::SYS_UNLINKAT, dir, name.as_ptr(), 0).map(drop)
-}
-
-/// getdents64(2): bytes written; 0 at the end.
-pub fn getdents(fd: i32, buffer: &mut [u8]) -> Result<usize> {
-    call!(arch::SYS_GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len())
-}
-
-/// sendfile(2) from and to the descriptors' own positions: bytes moved; 0 at the end.
-pub fn sendfile(to: i32, from: i32, count: usize) -> Result<usize> {
-    call!(arch::SYS_SENDFILE, to, from, 0, count)
-}
-
-/// fsetxattr(2) of a text, its NUL included.
-pub fn fsetxattr(fd: i32, name: Z<'_>, value: Z<'_>) -> Result<()> {
-    call!(arch::SYS_FSETXATTR, fd, name.as_ptr(), value.as_ptr(), value.with_nul().len(), 0).map(drop)
-}
-
-/// symlinkat(2).
-pub fn symlinkat(target: Z<'_>, dir: i32, name: Z<'_>) -> Result<()> {
-    call!(arch::SYS_SYMLINKAT, target.as_ptr(), dir, name.as_ptr()).map(drop)
-}
-
-/// readlinkat(2).
-pub fn readlinkat(dir: i32, name: Z<'_>, buffer: &mut [u8]) -> Result<usize> {
-    call!(arch::SYS_READLINKAT, dir, name.as_ptr(), buffer.as_mut_ptr(), buffer.len())
-}
-
-/// fchownat(2) of the descriptor's own file.
-pub fn chown(fd: i32, uid: u32, gid: u32) -> Result<()> {
-    call!(arch::SYS_FCHOWNAT, fd, Z::EMPTY.as_ptr(), uid, gid, AT_EMPTY_PATH).map(drop)
-}
-
-/// What statx(2) says of a file, as far as the stage asks.
-#[derive(Clone, Copy, Default)]
-pub struct Stat {
-    /// File type and permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Inode number.
-    pub inode: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Device it represents: major, minor.
-    pub device: (u32, u32),
-    /// The mount it is on.
-    pub mount: u64,
-}
-
-#[allow(missing_docs)]
-impl Stat {
-    pub const TYPE: u32 = 0o170_000;
-    pub const DIRECTORY: u32 = 0o040_000;
-    pub const REGULAR: u32 = 0o100_000;
-    pub const CHARACTER: u32 = 0o020_000;
-    pub const BLOCK: u32 = 0o060_000;
-    pub const FIFO: u32 = 0o010_000;
-    pub const LINK: u32 = 0o120_000;
-
-    pub fn is(&self, kind: u32) -> bool {
-        self.mode & Self::TYPE == kind
-    }
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Statx {
-    mask: u32,
-    blksize: u32,
-    attributes: u64,
-    nlink: u32,
-    uid: u32,
-    gid: u32,
-    mode: u16,
-    spare0: u16,
-    ino: u64,
-    size: u64,
-    blocks: u64,
-    attributes_mask: u64,
-    times: [u64; 8],
-    rdev_major: u32,
-    rdev_minor: u32,
-    dev_major: u32,
-    dev_minor: u32,
-    mount: u64,
-    spare: [u64; 13],
-}
-
-/// statx(2) of the descriptor's own file, or of `name` below it without following a link.
-pub fn stat(fd: i32, name: Z<'_>) -> Result<Stat> {
-    let mut buffer = Statx::default();
-    const BASIC: u32 = 0x7ff;
-    const MNT_ID: u32 = 0x1000;
-    call!(arch::SYS_STATX, fd, name.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, BASIC | MNT_ID, &raw mut buffer)?;
-    Ok(Stat {
-        mode: u32::from(buffer.mode),
-        uid: buffer.uid,
-        gid: buffer.gid,
-        inode: buffer.ino,
-        size: buffer.size,
-        device: (buffer.rdev_major, buffer.rdev_minor),
-        mount: buffer.mount,
-    })
-}
-
-/// f_type and f_flags of fstatfs(2).
-pub fn filesystem(fd: i32) -> Result<(u64, u64)> {
-    let mut buffer = [0_u64; 15];
-    call!(arch::SYS_FSTATFS, fd, buffer.as_mut_ptr())?;
-    Ok((buffer[0], buffer[10]))
-}
-
-/// f_type of fstatfs(2).
-pub fn filesystem_magic(fd: i32) -> Result<u64> {
-    filesystem(fd).map(|(magic, _)| magic)
-}
-
-/// faccessat2(2): may the effective user execute what the name leads to?
-pub fn may_execute(path: Z<'_>) -> Result<()> {
-    const X_OK: u32 = 1;
-    call!(nr::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS).map(drop)
-}
-
-/// faccessat(2): may the real user?
-pub fn may_really_execute(path: Z<'_>) -> Result<()> {
-    const X_OK: u32 = 1;
-    call!(arch::SYS_FACCESSAT, AT_FDCWD, path.as_ptr(), X_OK).map(drop)
-}
-
-/// open_tree(2).
-pub fn open_tree(dir: i32, path: Z<'_>, flags: u32) -> Result<i32> {
-    call!(nr::OPEN_TREE, dir, path.as_ptr(), flags | OPEN_TREE_CLOEXEC).map(|fd| fd as i32)
-}
-
-/// move_mount(2) of one descriptor onto another.
-pub fn move_mount(from: i32, to: i32) -> Result<()> {
-    move_mount_to(from, to, Z::EMPTY)
-}
-
-/// move_mount(2) onto what a path of the host leads to.
-pub fn move_mount_over(from: i32, path: Z<'_>) -> Result<()> {
-    const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
-    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), AT_FDCWD, path.as_ptr(), flags).map(drop)
-}
-
-/// move_mount(2) onto what is called `name` in a directory, unless that is a link; an empty name is the directory.
-pub fn move_mount_to(from: i32, directory: i32, name: Z<'_>) -> Result<()> {
-    let itself = if name.is_empty() { MOVE_MOUNT_T_EMPTY_PATH } else { 0 };
-    call!(nr::MOVE_MOUNT, from, Z::EMPTY.as_ptr(), directory, name.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH | itself).map(drop)
-}
-
-/// fsopen(2).
-pub fn fsopen(fstype: Z<'_>) -> Result<i32> {
-    const FSOPEN_CLOEXEC: u32 = 1;
-    call!(nr::FSOPEN, fstype.as_ptr(), FSOPEN_CLOEXEC).map(|fd| fd as i32)
-}
-
-/// fsconfig(2) with a flag (empty value) or a string.
-pub fn fsconfig(fs: i32, key: Z<'_>, value: Z<'_>) -> Result<()> {
-    if value.is_empty() {
-        return call!(nr::FSCONFIG, fs, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0).map(drop);
-    }
-    call!(nr::FSCONFIG, fs, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0).map(drop)
-}
-
-/// fsconfig(2), FSCONFIG_CMD_CREATE.
-pub fn fsconfig_create(fs: i32) -> Result<()> {
-    call!(nr::FSCONFIG, fs, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
-}
-
-/// fsconfig(2), FSCONFIG_CMD_RECONFIGURE.
-pub fn fsconfig_reconfigure(fs: i32) -> Result<()> {
-    const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
-    call!(nr::FSCONFIG, fs, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0).map(drop)
-}
-
-/// fspick(2) of the descriptor's own mount.
-pub fn fspick(mount: i32) -> Result<i32> {
-    const FSPICK_CLOEXEC: u32 = 1;
-    const FSPICK_EMPTY_PATH: u32 = 8;
-    call!(nr::FSPICK, mount, Z::EMPTY.as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(|fd| fd as i32)
-}
-
-/// fsmount(2).
-pub fn fsmount(fs: i32, attributes: u64) -> Result<i32> {
-    const FSMOUNT_CLOEXEC: u32 = 1;
-    call!(nr::FSMOUNT, fs, FSMOUNT_CLOEXEC, attributes).map(|fd| fd as i32)
-}
-
-#[repr(C)]
-struct MountAttr {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    userns: u64,
-}
-
-/// mount_setattr(2) of the descriptor's mount.
-pub fn mount_setattr(fd: i32, flags: u32, set: u64, clear: u64, propagation: u64) -> Result<()> {
-    let attr = MountAttr { set, clear, propagation, userns: 0 };
-    call!(nr::MOUNT_SETATTR, fd, Z::EMPTY.as_ptr(), AT_EMPTY_PATH | flags, &raw const attr, size_of::<MountAttr>())
-        .map(drop)
-}
-
-/// open_tree_attr(2): a clone of what is below the descriptor, made read-only before anybody sees it.
-pub fn clone_read_only(fd: i32) -> Result<i32> {
-    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
-    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
-    call!(nr::OPEN_TREE_ATTR, fd, Z::EMPTY.as_ptr(), flags, &raw const attr, size_of::<MountAttr>()).map(|fd| fd as i32)
-}
-
-/// What [`mount_setattr`] fails with on attributes that are locked.
-pub fn refused_attributes() -> Fail {
-    Fail { call: nr::MOUNT_SETATTR as u32, errno: errno::EPERM, detail: 0 }
-}
-
-/// mount(2) without source, type and data: remounts and propagation only.
-pub fn mount_flags(target: Z<'_>, flags: u64) -> Result<()> {
-    call!(arch::SYS_MOUNT, Z::EMPTY.as_ptr(), target.as_ptr(), Z::EMPTY.as_ptr(), flags, 0).map(drop)
-}
-
-/// mount(2) of a filesystem.
-pub fn mount(source: Z<'_>, target: Z<'_>, fstype: Z<'_>, flags: u64, data: Z<'_>) -> Result<()> {
-    call!(arch::SYS_MOUNT, source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr()).map(drop)
-}
-
-/// pivot_root(".", ".").
-pub fn pivot_root_here() -> Result<()> {
-    let here = Z::new(b".\0");
-    call!(arch::SYS_PIVOT_ROOT, here.as_ptr(), here.as_ptr()).map(drop)
-}
-
-/// umount2(path, MNT_DETACH).
-pub fn detach(path: Z<'_>) -> Result<()> {
-    const MNT_DETACH: u32 = 2;
-    call!(arch::SYS_UMOUNT2, path.as_ptr(), MNT_DETACH).map(drop)
-}
-
-/// chroot(".").
-pub fn chroot_here() -> Result<()> {
-    call!(arch::SYS_CHROOT, Z::new(b".\0").as_ptr()).map(drop)
 }
 
 /// chdir(2).
@@ -742,66 +370,6 @@ pub fn execveat(fd: i32, args: &Vector, env: &Vector) -> Fail {
     }
 }
 
-#[repr(C)]
-struct MessageHeader {
-    name: usize,
-    name_length: u32,
-    vectors: *mut [usize; 2],
-    vector_count: usize,
-    control: *mut u8,
-    control_length: usize,
-    flags: u32,
-}
-
-#[repr(C, align(8))]
-struct OneDescriptor {
-    length: usize,
-    level: u32,
-    kind: u32,
-    fd: i32,
-    pad: u32,
-}
-
-const SOL_SOCKET: u32 = 1;
-const SCM_RIGHTS: u32 = 1;
-const CMSG_LENGTH: usize = 20;
-
-/// sendmsg(2) of bytes and one descriptor.
-pub fn send_descriptor(socket: i32, bytes: &[u8], fd: i32) -> Result<()> {
-    const MSG_NOSIGNAL: u32 = 0x4000;
-    let mut vector = [bytes.as_ptr() as usize, bytes.len()];
-    let mut control = OneDescriptor { length: CMSG_LENGTH, level: SOL_SOCKET, kind: SCM_RIGHTS, fd, pad: 0 };
-    let header = MessageHeader {
-        name: 0,
-        name_length: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: (&raw mut control).cast(),
-        control_length: size_of::<OneDescriptor>(),
-        flags: 0,
-    };
-    call!(arch::SYS_SENDMSG, socket, &raw const header, MSG_NOSIGNAL).map(drop)
-}
-
-/// recvmsg(2) of bytes and at most one descriptor, which arrives close-on-exec; -1: none came.
-pub fn receive(socket: i32, bytes: &mut [u8]) -> Result<(usize, i32)> {
-    const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
-    let mut vector = [bytes.as_mut_ptr() as usize, bytes.len()];
-    let mut control = OneDescriptor { length: 0, level: 0, kind: 0, fd: -1, pad: 0 };
-    let mut header = MessageHeader {
-        name: 0,
-        name_length: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: (&raw mut control).cast(),
-        control_length: size_of::<OneDescriptor>(),
-        flags: 0,
-    };
-    let length = call!(arch::SYS_RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC)?;
-    let one = control.length >= CMSG_LENGTH && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS;
-    Ok((length, if one { control.fd } else { -1 }))
-}
-
 /// clone_args of clone3(2).
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -935,12 +503,14 @@ pub unsafe fn decimal_argument(stack: *const usize, index: usize) -> Option<i32>
 }
 
 mod block;
-pub use block::{Block, NOTE_MOST, NOTE_ROOM, STAMP, STAMPS, word};
+mod file;
+mod message;
+mod mount;
 
-/// fchown(2), the group left as it is.
-pub fn fchown(fd: i32, uid: u32) -> Result<()> {
-    call!(arch::SYS_FCHOWN, fd, uid, u32::MAX).map(drop)
-}
+pub use block::{Block, NOTE_MOST, NOTE_ROOM, STAMP, STAMPS, word};
+pub use file::*;
+pub use message::{receive, send_descriptor};
+pub use mount::*;
 
 /// Nanoseconds of CLOCK_MONOTONIC; 0 if it cannot be read.
 pub fn monotonic() -> u64 {
