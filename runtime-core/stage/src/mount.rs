@@ -19,9 +19,15 @@ const PROC_ROOT: u64 = 1;
 pub struct Late {
     mounts: [(u32, i32); 16],
     count: usize,
+    any: bool,
 }
 
 impl Late {
+    /// Whether there is one.
+    pub fn is_any(&self) -> bool {
+        self.any
+    }
+
     /// False: there is no room.
     fn keep(&mut self, index: u32, fd: i32) -> bool {
         let Some(room) = self.mounts.get_mut(self.count) else { return false };
@@ -37,12 +43,13 @@ impl Late {
 
 /// Carries out the list, in order. `folder` may be of use to who comes next.
 pub fn all<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a>) -> Result<Late> {
-    let mut late = Late { mounts: [(0, -1); 16], count: 0 };
+    let mut late = Late { mounts: [(0, -1); 16], count: 0, any: false };
     for (index, mount) in plan.items(plan.header.mounts) {
         io.enter(Step::Mount, index);
         let mount: Mount = mount?;
         let target = plan.text(mount.target)?;
         folder.make_way(target);
+        late.any |= mount.flags & mount_flag::READONLY_LATE != 0;
         match mount.kind {
             mount_kind::BIND => bind(plan, io, root, folder, (index, &mount))?,
             mount_kind::REMOUNT => remount(plan, io, root, &mount)?,
@@ -61,16 +68,6 @@ pub fn all<'a>(plan: &Plan<'a>, io: &Io, root: i32, folder: &mut path::Folder<'a
         }
     }
     Ok(late)
-}
-
-/// Whether [`seal`] has anything to do.
-pub fn seals(plan: &Plan<'_>) -> Result<bool> {
-    for (_, mount) in plan.items(plan.header.mounts) {
-        if mount?.flags & mount_flag::READONLY_LATE != 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Makes read-only what had to stay writable until everything below it was made.

@@ -2,7 +2,7 @@
 
 use crate::fail::{Fail, Refusal, Result, Step};
 use crate::io::Io;
-use crate::mount;
+use crate::mount::Late;
 use crate::path::{self, Make};
 use crate::sys::{self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_NONBLOCK, O_PATH, Stat, errno, word};
 use crate::wire::{List, NO_SLOT, Plan, Text, Z, flag};
@@ -19,9 +19,9 @@ pub fn streams(plan: &Plan<'_>, io: &Io) -> Result<()> {
 }
 
 /// Makes the working directory where it will be too late soon: what it lies in becomes read-only.
-pub fn make_directory_in_time(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
+pub fn make_directory_in_time(plan: &Plan<'_>, io: &Io, root: i32, late: &Late) -> Result<()> {
     let cwd = plan.text(plan.header.cwd)?;
-    let sealed = plan.header.flags & flag::READONLY_ROOT != 0 || mount::seals(plan)?;
+    let sealed = plan.header.flags & flag::READONLY_ROOT != 0 || late.is_any();
     if !sealed || cwd.bytes() == b"/" {
         return Ok(());
     }

@@ -121,7 +121,7 @@ fn filesystem(plan: &Plan<'_>, io: &Io) -> Result<i32> {
     io.enter(Step::EnterRoot, 0);
     root::enter(plan, io, tree)?;
     tty::open(plan, io, tree)?;
-    process::make_directory_in_time(plan, io, tree)?;
+    process::make_directory_in_time(plan, io, tree, &late)?;
     mount::seal(plan, io, tree, &late)?;
     io.enter(Step::SealRoot, 0);
     root::seal(plan, io, tree)?;
