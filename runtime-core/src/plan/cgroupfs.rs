@@ -94,12 +94,7 @@ pub(super) fn the_hosts(
     }
     let facts = cx.facts;
     let hierarchy = facts.cgroup.hierarchies.iter().find(|hierarchy| hierarchy.v2)?;
-    // In a mount namespace of its own the stage finds the same there.
-    let source = match namespaces.is_new(Kind::Mount) {
-        true => Source::Path(hierarchy.mount.clone()),
-        false => cx.host(hierarchy.mount.clone(), false),
-    };
-    let kind = MountKind::Bind { source, recursive: false };
+    let kind = MountKind::Bind { source: cx.host(hierarchy.mount.clone(), false), recursive: false };
     let mut step = MountStep::new(kind, target.clone(), options);
     step.relax = attr::REPLACED & !options.set & !options.clear;
     step.cut_loose(false, root.binds);
