@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use runtime_core::{Container, Create, Entry, ExitStatus, Options, ReportTo, Result, Runtime, Stdio};
 use serde_json::{Value, json};
@@ -110,6 +111,19 @@ impl Bed {
         bundle
     }
 
+    /// A child of another test may hold the copy of the program open for writing, until its own execve(2).
+    fn run_when_written(&self, request: &Create<'_>) -> Result<Container> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            match self.runtime.run(request) {
+                Err(error) if error.errno() == Some(libc::ETXTBSY) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Creates and starts the container, by `run` or in two steps.
     pub fn start(&self, case: &Case<'_>, by_run: bool) -> Result<Container> {
         let bundle = self.bundle(case);
@@ -123,7 +137,7 @@ impl Bed {
             ..Create::default()
         };
         if by_run {
-            return self.runtime.run(&request);
+            return self.run_when_written(&request);
         }
         let container = self.runtime.create(&request)?;
         match container.start() {
