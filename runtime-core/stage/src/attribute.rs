@@ -10,28 +10,21 @@ use crate::wire::{List, Plan, Z};
 
 /// Changes the attributes of a mount; what is not named stays. Before 5.12 of this one mount only.
 pub fn set(io: &Io, fd: i32, recursive: u32, set: u64, clear: u64) -> Result<()> {
-    match sys::mount_setattr(fd, recursive, set, clear, 0) {
-        Err(fail) if fail.is(errno::ENOSYS) => set_by_mount(io, fd, set, clear),
-        result => result,
-    }
+    change(io, fd, recursive, (set, clear), 0)
 }
 
-/// The same of one mount, together with its propagation (one of MS_SHARED and so on; 0: it stays).
-pub fn set_both(io: &Io, fd: i32, set: u64, clear: u64, propagation: u64) -> Result<()> {
-    match sys::mount_setattr(fd, 0, set, clear, propagation) {
+/// The same, together with the propagation (one of MS_SHARED and so on; 0: it stays).
+pub fn change(io: &Io, fd: i32, recursive: u32, (set, clear): (u64, u64), propagation: u64) -> Result<()> {
+    match sys::mount_setattr(fd, recursive, set, clear, propagation) {
         Err(fail) if fail.is(errno::ENOSYS) => {
             if propagation != 0 {
                 by_mount(io, fd, propagation)?;
             }
-            set_by_mount(io, fd, set, clear)
+            let (_, now) = sys::filesystem(fd)?;
+            by_mount(io, fd, ms::REMOUNT | ms::BIND | changed(now, set, clear))
         }
         result => result,
     }
-}
-
-fn set_by_mount(io: &Io, fd: i32, set: u64, clear: u64) -> Result<()> {
-    let (_, now) = sys::filesystem(fd)?;
-    by_mount(io, fd, ms::REMOUNT | ms::BIND | changed(now, set, clear))
 }
 
 /// Changes propagation, in order.

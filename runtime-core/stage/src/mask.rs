@@ -25,15 +25,15 @@ pub fn all(plan: &Plan<'_>, io: &Io, root: i32) -> Result<()> {
     for (index, path) in plan.items(plan.header.masked_paths) {
         io.enter(Step::MaskedPath, index);
         let path = plan.text(path?)?;
-        // What has become a directory between the two cannot be covered by the null device: an error.
-        match directory(root, path)? {
-            Found::Nothing => {}
-            Found::Directory(target) => covers.hide(plan, io, target, true)?,
-            Found::Other => {
+        match path::open(root, path, O_DIRECTORY) {
+            Err(fail) if fail.is(errno::ENOENT) => {}
+            // What has become a directory by now cannot be covered by the null device: an error.
+            Err(fail) if fail.is(errno::ENOTDIR) => {
                 if let Some(target) = existing(root, path)? {
                     covers.hide(plan, io, target, false)?;
                 }
             }
+            directory => covers.hide(plan, io, directory?, true)?,
         }
     }
     for cover in [covers.null, covers.empty].into_iter().flatten() {
@@ -49,37 +49,19 @@ fn existing(root: i32, path: Z<'_>) -> Result<Option<i32>> {
     }
 }
 
-enum Found {
-    Nothing,
-    Directory(i32),
-    /// Something that is no directory, or below something that is none.
-    Other,
-}
-
-fn directory(root: i32, path: Z<'_>) -> Result<Found> {
-    match path::open(root, path, O_DIRECTORY) {
-        Err(fail) if fail.is(errno::ENOENT) => Ok(Found::Nothing),
-        Err(fail) if fail.is(errno::ENOTDIR) => Ok(Found::Other),
-        result => result.map(Found::Directory),
-    }
-}
-
 /// Mounts the object over itself, read-only, its other attributes kept.
 fn read_only(io: &Io, target: i32) -> Result<()> {
-    let tree = match sys::clone_read_only(target) {
-        // Before 6.15 attributes want a call of their own, and mostly an attached mount.
+    let (tree, sealed) = match sys::clone_read_only(target) {
         Err(fail) if fail.is_forbidden() => {
-            let tree = sys::open_tree(target, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH | AT_RECURSIVE)?;
-            sys::move_mount(tree, target)?;
-            attribute::set(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
-            tree
+            (sys::open_tree(target, Z::EMPTY, OPEN_TREE_CLONE | sys::AT_EMPTY_PATH | AT_RECURSIVE)?, false)
         }
-        tree => {
-            let tree = tree?;
-            sys::move_mount(tree, target)?;
-            tree
-        }
+        tree => (tree?, true),
     };
+    sys::move_mount(tree, target)?;
+    // Before 6.15 attributes want a call of their own, and before 5.12 an attached mount.
+    if !sealed {
+        attribute::set(io, tree, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)?;
+    }
     sys::close(tree);
     sys::close(target);
     Ok(())

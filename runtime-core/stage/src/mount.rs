@@ -320,8 +320,8 @@ fn times(set: u64) -> u64 {
 /// namespace stay, unless the config asked to clear them.
 fn relax(io: &Io, fd: i32, mount: &Mount, relax: u64, propagation: u64) -> Result<()> {
     let (set, clear) = (mount.attr_set, mount.attr_clear);
-    match attribute::set_both(io, fd, set, clear | relax & !set, propagation) {
-        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::set_both(io, fd, set, clear, propagation),
+    match attribute::change(io, fd, 0, (set, clear | relax & !set), propagation) {
+        Err(fail) if fail.is(errno::EPERM) && relax != 0 => attribute::change(io, fd, 0, (set, clear), propagation),
         result => result,
     }
 }
